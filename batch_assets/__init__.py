@@ -1,0 +1,1 @@
+"""Rows through LLM batch APIs, as Dagster assets."""
