@@ -1,0 +1,409 @@
+"""Prompts: a Jinja2 template over a row's columns, or a function of a row, compiled once and rendered by the batch.
+
+Pure: nothing here reads or sends anything.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import jinja2
+import jinja2.meta
+import jinja2.nodes
+import orjson
+import pyarrow as pa
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from batch_assets.errors import PromptError
+
+PromptFunction: TypeAlias = Callable[[dict[str, Any]], str]
+
+_REASON_CHARACTERS = 300
+_BLANK = "the rendered prompt is empty"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """The user contents of one batch of rows, in the order of the rows.
+
+    `contents[i]` is the content of row i as a JSON value in UTF-8 (today always a string literal, byte for byte what
+    `orjson.dumps(text)` writes); None where the row could not be rendered.
+    `errors[i]` is the reason for each row that has no content, and for no other.
+    """
+
+    contents: list[bytes | None]
+    errors: dict[int, str]
+
+
+class _NullColumn(jinja2.StrictUndefined):
+    """A null in a column: false, equal to None, replaced by `default`; any other use is an error that names the column.
+
+    None itself would be printed as the word "None" into a prompt that is then paid for.
+    """
+
+    __slots__ = ()
+
+    # Jinja types what StrictUndefined refuses as methods that never return; these four answer.
+    def __bool__(self) -> bool:  # type: ignore[override]
+        return False
+
+    def __eq__(self, other: object) -> bool:  # type: ignore[override]
+        return other is None or isinstance(other, _NullColumn)
+
+    def __ne__(self, other: object) -> bool:  # type: ignore[override]
+        return not self == other
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(None)
+
+
+class _NullValue(Exception):  # noqa: N818  # a signal between the template and its renderer, seen by no caller
+    """A null inside a value (a field of a struct, an item of a list) reached the text."""
+
+
+def _refuse_null(value: object) -> object:
+    if value is None:
+        raise _NullValue
+    return value
+
+
+def _is_null(value: object) -> bool:
+    return value is None or isinstance(value, _NullColumn)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # the output is a prompt, not HTML
+        finalize=_refuse_null,
+    )
+    # A column may be called "namespace" or "range"; with the globals in place the template would print Jinja's object.
+    environment.globals.clear()
+    environment.tests["none"] = _is_null
+    return environment
+
+
+_ENVIRONMENT = _environment()
+
+# A piece of a plain template: constant text, or the name of the column that stands there.
+_Piece: TypeAlias = tuple[str, bool]
+
+
+class Prompt:
+    """A prompt compiled from a Jinja2 template over column names, or from a function of a row (a dict) to a text.
+
+    Templates are strict (an unknown name is an error) and sandboxed; they have no globals, no includes and no
+    autoescape, and lose one trailing newline. `system` is a constant text: it is sent as it stands.
+    Raises PromptError when the template cannot be compiled.
+    """
+
+    __slots__ = ("_function", "_plain", "_template", "columns", "system", "text")
+
+    text: str
+    """The template's text, or the function's source where that can be had (else its qualified name)."""
+
+    system: str | None
+
+    columns: frozenset[str] | None
+    """The columns that the template uses; None for a function, which is given every column."""
+
+    def __init__(self, template: str | PromptFunction, *, system: str | None = None) -> None:
+        _check_system(system)
+        self.system = system
+        self._function: PromptFunction | None = None
+        self._template: jinja2.Template | None = None
+        self._plain: tuple[_Piece, ...] | None = None
+        if isinstance(template, str):
+            self.text = template
+            tree = _parse(template)
+            self._template = _compile(template)
+            self.columns = frozenset(jinja2.meta.find_undeclared_variables(tree))
+            self._plain = _plain_pieces(tree)
+        elif callable(template):
+            self.text = _source(template)
+            self.columns = None
+            self._function = template
+        else:
+            raise PromptError(
+                f"prompt is a {type(template).__name__}; write a Jinja2 template (a text) or a function of a row."
+            )
+
+    @property
+    def identity(self) -> str:
+        """What tells this prompt from another one: kind, name, text and system text. Equal identity, equal prompt."""
+        kind = "template" if self._function is None else f"function {_qualified_name(self._function)}"
+        return orjson.dumps([kind, self.text, self.system]).decode()
+
+    def __repr__(self) -> str:
+        shown = self.text if len(self.text) <= 60 else f"{self.text[:60]}…"
+        return f"Prompt({shown!r})"
+
+    def check(self, available: Sequence[str]) -> None:
+        """Raise PromptError if the template uses a column that is not among `available`; name it and the closest."""
+        if self.columns is None:
+            return
+        unknown = sorted(self.columns - set(available))
+        if not unknown:
+            return
+        parts = []
+        for name in unknown:
+            close = difflib.get_close_matches(name, available, n=1, cutoff=0.5)
+            parts.append(f"{name!r} (did you mean {close[0]!r}?)" if close else repr(name))
+        noun = "column" if len(unknown) == 1 else "columns"
+        exist = ", ".join(repr(name) for name in available) or "none"
+        raise PromptError(f"prompt uses the unknown {noun} {', '.join(parts)}. The rows have: {exist}.")
+
+    def render(self, batch: pa.RecordBatch) -> Rendered:
+        """Render one content per row of `batch`, in order.
+
+        A row that cannot be rendered (a null where text is printed, an undefined attribute, a function that raised or
+        returned something else than a text, an empty prompt) becomes an error of that row. Raises PromptError only
+        when the template uses a column that the batch does not have.
+        """
+        self.check(batch.schema.names)
+        if self._plain is not None and all(
+            _is_plain(batch.schema.field(name).type) for name, is_column in self._plain if is_column
+        ):
+            return _render_plain(self._plain, batch)
+        if self._function is not None:
+            return _render_rows(batch, batch.schema.names, _by_function(self._function))
+        assert self._template is not None
+        assert self.columns is not None
+        return _render_rows(batch, sorted(self.columns), _by_template(self._template))
+
+
+# ---------------------------------------------------------------- compiling
+
+
+def _check_system(system: str | None) -> None:
+    if system is None:
+        return
+    if not isinstance(system, str):
+        raise PromptError(f"system is a {type(system).__name__}; write a text, or leave it out.")
+    if not system.strip():
+        raise PromptError("system is empty; leave it out instead.")
+    for mark in ("{{", "{%", "{#"):
+        if mark in system:
+            raise PromptError(
+                f"system contains {mark!r}, but it is a constant text in which nothing is filled in; "
+                "move what depends on the row to prompt."
+            )
+    _check_text("system", system)
+
+
+def _check_text(setting: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(f"{setting} is not valid Unicode text (character {error.start}): {error.reason}.") from None
+
+
+def _parse(template: str) -> jinja2.nodes.Template:
+    _check_text("prompt", template)
+    if not template.strip():
+        raise PromptError("prompt is empty; write a template that uses at least one column.")
+    try:
+        tree = _ENVIRONMENT.parse(template)
+    except jinja2.TemplateSyntaxError as error:
+        raise PromptError(_syntax_message(error, template)) from None
+    forbidden = (jinja2.nodes.Include, jinja2.nodes.Import, jinja2.nodes.FromImport, jinja2.nodes.Extends)
+    for node in tree.find_all(forbidden):
+        raise PromptError(
+            f"prompt, line {node.lineno}: a template cannot load another one; write its text here, or use a function."
+        )
+    for name in tree.find_all(jinja2.nodes.Name):
+        if name.name == "self":
+            raise PromptError(f"prompt, line {name.lineno}: Jinja2 reserves the name 'self'; rename the column.")
+    return tree
+
+
+def _compile(template: str) -> jinja2.Template:
+    try:
+        return _ENVIRONMENT.from_string(template)
+    except jinja2.TemplateSyntaxError as error:  # unknown filters and tests are found here
+        raise PromptError(_syntax_message(error, template)) from None
+
+
+def _syntax_message(error: jinja2.TemplateSyntaxError, template: str) -> str:
+    lines = template.splitlines()
+    line = lines[error.lineno - 1].strip() if 0 < error.lineno <= len(lines) else ""
+    shown = f" ({line[:80]!r})" if line else ""
+    return f"prompt, line {error.lineno}{shown}: {error.message}"
+
+
+def _plain_pieces(tree: jinja2.nodes.Template) -> tuple[_Piece, ...] | None:
+    """Return the pieces of a template that has only constant text and `{{ column }}`; None if it has anything else."""
+    pieces: list[_Piece] = []
+    for statement in tree.body:
+        if not isinstance(statement, jinja2.nodes.Output):
+            return None
+        for node in statement.nodes:
+            if isinstance(node, jinja2.nodes.TemplateData):
+                pieces.append((node.data, False))
+            elif isinstance(node, jinja2.nodes.Name) and node.ctx == "load":
+                pieces.append((node.name, True))
+            else:
+                return None
+    return tuple(pieces)
+
+
+def _qualified_name(function: PromptFunction) -> str:
+    owner = function if hasattr(function, "__qualname__") else type(function)
+    return f"{owner.__module__}.{owner.__qualname__}"
+
+
+def _source(function: PromptFunction) -> str:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):  # typed into a shell, a partial, a callable object
+        return _qualified_name(function)
+
+
+# ---------------------------------------------------------------- rendering a plain template, by column
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Whether Jinja prints the values of this Arrow type as `str(value)` does (floats and times are left to Jinja)."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_boolean(kind)
+    )
+
+
+def _render_plain(pieces: Sequence[_Piece], batch: pa.RecordBatch) -> Rendered:
+    errors: dict[int, str] = {}
+    names = list(dict.fromkeys(name for name, is_column in pieces if is_column))
+    texts = {name: _texts(batch.column(name), name, errors) for name in names}
+    escaped = {name: [orjson.dumps(text)[1:-1] for text in values] for name, values in texts.items()}
+    parts: list[bytes | list[bytes]] = [b'"']
+    for text, is_column in pieces:
+        parts.append(escaped[text] if is_column else orjson.dumps(text)[1:-1])
+    parts.append(b'"')
+    contents: list[bytes | None] = list(_joined(parts, batch.num_rows))
+    if not any(text.strip() for text, is_column in pieces if not is_column):
+        for index, row in enumerate(zip(*texts.values(), strict=True)):
+            if not any(text.strip() for text in row):
+                errors.setdefault(index, _BLANK)
+    for index in errors:
+        contents[index] = None
+    return Rendered(contents=contents, errors=errors)
+
+
+def _joined(parts: Sequence[bytes | list[bytes]], rows: int) -> Iterable[bytes]:
+    """Join constants and columns row by row. Escaping is per character, so escaped pieces concatenate."""
+    constants: list[bytes] = [b""]
+    columns: list[list[bytes]] = []
+    for part in parts:
+        if isinstance(part, bytes):
+            constants[-1] += part
+        else:
+            columns.append(part)
+            constants.append(b"")
+    if len(columns) == 0:
+        return [constants[0]] * rows
+    if len(columns) == 1:
+        head, tail = constants
+        return [head + value + tail for value in columns[0]]
+    pattern = b"%b".join(constant.replace(b"%", b"%%") for constant in constants)
+    return [pattern % row for row in zip(*columns, strict=True)]
+
+
+def _texts(column: pa.Array, name: str, errors: dict[int, str]) -> list[str]:
+    """Return the column's values as Jinja prints them; a row that has none gets an error and an empty text."""
+    values = _values(column, name, errors)
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        values = [None if value is None else str(value) for value in values]
+    if column.null_count or None in values:
+        for index, value in enumerate(values):
+            if value is None:
+                errors.setdefault(index, f"column {name!r} is null")
+        return [value or "" for value in values]
+    return values
+
+
+def _values(column: pa.Array, name: str, errors: dict[int, str]) -> list[Any]:
+    """Return the column as Python values; a value that is not valid UTF-8 becomes None and an error of its row."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except UnicodeDecodeError:
+        values = []
+        for index, scalar in enumerate(column):
+            try:
+                values.append(scalar.as_py())
+            except UnicodeDecodeError as error:
+                values.append(None)
+                errors.setdefault(index, f"column {name!r} is not valid UTF-8 (byte {error.start})")
+    return values
+
+
+# ---------------------------------------------------------------- rendering row by row
+
+
+def _render_rows(
+    batch: pa.RecordBatch, names: Sequence[str], render: Callable[[dict[str, Any]], tuple[bytes | None, str | None]]
+) -> Rendered:
+    errors: dict[int, str] = {}
+    columns = [_values(batch.column(name), name, errors) for name in names]
+    contents: list[bytes | None] = []
+    for index in range(batch.num_rows):
+        if index in errors:
+            contents.append(None)
+            continue
+        row = {name: column[index] for name, column in zip(names, columns, strict=True)}
+        content, reason = render(row)
+        contents.append(content)
+        if reason is not None:
+            errors[index] = reason if len(reason) <= _REASON_CHARACTERS else f"{reason[:_REASON_CHARACTERS]}…"
+    return Rendered(contents=contents, errors=errors)
+
+
+def _by_template(template: jinja2.Template) -> Callable[[dict[str, Any]], tuple[bytes | None, str | None]]:
+    def render(row: dict[str, Any]) -> tuple[bytes | None, str | None]:
+        values = {
+            name: _NullColumn(hint=f"column {name!r} is null", name=name) if value is None else value
+            for name, value in row.items()
+        }
+        try:
+            text = template.render(values)
+        except _NullValue:
+            return None, "a value that the template prints is null"
+        except jinja2.UndefinedError as error:
+            return None, str(error.message)
+        except Exception as error:  # noqa: BLE001  # whatever a row does to a template is that row's error
+            return None, f"the template failed with {type(error).__name__}: {error}"
+        return _content(text)
+
+    return render
+
+
+def _by_function(function: PromptFunction) -> Callable[[dict[str, Any]], tuple[bytes | None, str | None]]:
+    def render(row: dict[str, Any]) -> tuple[bytes | None, str | None]:
+        try:
+            content: object = function(row)
+        except Exception as error:  # noqa: BLE001  # whatever a row does to the user's function is that row's error
+            return None, f"the prompt function raised {type(error).__name__}: {error}"
+        return _content(content)
+
+    return render
+
+
+def _content(content: object) -> tuple[bytes | None, str | None]:
+    """Return one rendered content as JSON, or the reason why it is none. Lists of parts (images) will enter here."""
+    if not isinstance(content, str):
+        return None, f"the prompt function returned a {type(content).__name__}; it has to return a text (str)"
+    if not content.strip():
+        return None, _BLANK
+    try:
+        return orjson.dumps(str(content)), None
+    except orjson.JSONEncodeError:
+        return None, "the rendered prompt is not valid Unicode text (it has a lone surrogate)"
