@@ -100,6 +100,8 @@ class ShardSpec:
     path: str
     """The stored requests: columns `request` (int64, index in the plan), `fingerprint` (32 bytes), `content`."""
     parent: str | None = None
+    waits_for: PlanRef | None = None
+    """An earlier plan whose open batches hold these requests: its results are taken first, the rest is cut again."""
     format: int = FORMAT
 
 
@@ -119,7 +121,10 @@ class EstimateRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRecord:
-    """`plan.json`: the immutable output of the planner for one partition. Self-contained with the files it names."""
+    """The immutable output of the planner for one partition. Self-contained with the files that it names.
+
+    The highest generation is the partition's current plan.
+    """
 
     ref: PlanRef
     plan_id: str
@@ -154,17 +159,6 @@ class PlanRecord:
     writer: str
     pricing: dict[str, dict[str, float]] = field(default_factory=dict)
     """The user's own rates, if any."""
-    format: int = FORMAT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """The current plan of a partition: the highest generation."""
-
-    ref: PlanRef
-    plan_id: str
-    snapshot_id: str
-    writer: str
     format: int = FORMAT
 
 
@@ -244,6 +238,8 @@ class Shard:
 
     spec: ShardSpec
     last: Transition
+    since: datetime | None = None
+    """When the newest transition was written, by the store's clock; None just after writing it."""
 
     @property
     def state(self) -> State:
@@ -362,4 +358,3 @@ class AccountPoll:
     """There is something to harvest, retry, admit or settle."""
     summary: str
     """One line for the tick log."""
-

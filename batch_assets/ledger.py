@@ -1,0 +1,344 @@
+"""The durable record of plans, shards and submissions: a journal of created-once objects in the store.
+
+    store.json                                                        format, store id
+    {namespace}/assets/{asset}/{partition}/plans/{g}.json             the plan of a generation; the highest is current
+    {namespace}/assets/{asset}/{partition}/drafts/{draft}/...         its files, under a random name
+    {namespace}/open/{asset}/{partition}/{g}.planned.json             marker: that generation is not settled
+    {namespace}/open/{asset}/{partition}/{g}.opened.json              marker: all its shards have been opened
+    {namespace}/accounts/{account}/open/{shard}.json                  marker: that shard is not terminal
+    {namespace}/accounts/{account}/shards/{shard}/spec.json           what it is
+    {namespace}/accounts/{account}/shards/{shard}/journal/{N}.json   number N can be taken once, by any state
+    {namespace}/accounts/{account}/shards/{shard}/files/...           results, and the requests of later rounds
+    {namespace}/accounts/{account}/batches/{batch}.json               one batch, one owner
+    {namespace}/accounts/{account}/lease/{n}.json                     who works for the account
+    {namespace}/waits/{wait}.json                                     who waits for plans
+
+A marker is written before what it marks and deleted after that is over: a tick lists what is open, not history.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from batch_assets.errors import ConfigError, CorruptObject, StoreError, UnknownFormat
+from batch_assets.lifecycle import TERMINAL, Event, State, next_state
+from batch_assets.records import FORMAT, PlanRecord, PlanRef, Shard, ShardSpec, Transition, Wait
+
+if TYPE_CHECKING:
+    from batch_assets.storage.protocol import ObjectStore
+
+Record = TypeVar("Record")
+
+_UNPARTITIONED = "%none"
+"""Folder of an asset without partitions; no encoded key can be equal to it."""
+_LONGEST_NAME = 180
+"""Characters of an encoded key: file systems take 255 bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreHeader:
+    """`store.json`."""
+
+    store_id: str
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """An open marker: says no more than where to look."""
+
+    account: str
+    plan: PlanRef | None = None
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchOwner:
+    """`batches/{batch}.json`: the one shard that a provider's batch belongs to."""
+
+    shard_id: str
+    writer: str
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenPlan:
+    """A generation that has an open marker."""
+
+    ref: PlanRef
+    account: str
+    opened: bool
+    """All shards of its plan have been opened."""
+
+
+class Ledger:
+    """All reading and writing of records. Holds no state but the store, the namespace and the store's id."""
+
+    def __init__(self, store: ObjectStore, namespace: str, store_id: str) -> None:
+        self.store = store
+        self.namespace = namespace
+        self.store_id = store_id
+        self._root = encode_key(namespace)
+
+    @classmethod
+    def open(cls, store: ObjectStore, namespace: str = "default") -> Ledger:
+        """Open the ledger of a store, or found it. Raises UnknownFormat, CorruptObject, StoreError."""
+        if not namespace:
+            raise ConfigError("`namespace` is empty; name the deployment, `default` or `prod` say")
+        header = StoreHeader(store_id=secrets.token_hex(8))
+        try:
+            found = _decode(StoreHeader, store.read("store.json"), f"store.json in {store.url}")
+        except FileNotFoundError:
+            store.write_new("store.json", _encode(header))
+            found = _decode(StoreHeader, store.read("store.json"), f"store.json in {store.url}")
+        return cls(store, namespace, found.store_id)
+
+    def __repr__(self) -> str:
+        return f"Ledger({self.store!r}, namespace={self.namespace!r})"
+
+    # ------------------------------------------------------------ plans
+
+    def generations(self, asset: str, partition: str | None) -> list[int]:
+        """Generations of the partition, ascending."""
+        prefix = f"{self._partition(asset, partition)}/plans"
+        return sorted(int(_leaf(entry.path).removesuffix(".json")) for entry in self.store.list(prefix))
+
+    def head(self, asset: str, partition: str | None) -> PlanRecord | None:
+        """The current plan of the partition."""
+        generations = self.generations(asset, partition)
+        if not generations:
+            return None
+        return self.plan(PlanRef(asset=asset, partition=partition, generation=generations[-1]))
+
+    def plan(self, ref: PlanRef) -> PlanRecord:
+        """The plan of one generation. Raises FileNotFoundError if there is none."""
+        return self._read(PlanRecord, self._plan(ref))
+
+    def new_draft(self, asset: str, partition: str | None) -> str:
+        """The folder for a planner's files, under a random name: a loser's draft is garbage that nothing names."""
+        return f"{self._partition(asset, partition)}/drafts/{secrets.token_hex(8)}"
+
+    def publish_plan(self, plan: PlanRecord) -> bool:
+        """Make the plan the current one: its marker, then the plan. False if another planner took the generation."""
+        self.mark_open(plan.ref, plan.account)
+        return self._create(self._plan(plan.ref), plan, plan.writer)
+
+    def mark_open(self, ref: PlanRef, account: str) -> None:
+        """Assert that the generation is open; also done by whoever finds its plan not settled."""
+        self.store.write_new(f"{self._open(ref)}.planned.json", _encode(Marker(account=account, plan=ref)))
+
+    def open_plans(self) -> list[OpenPlan]:
+        """Every generation with an open marker."""
+        paths = {entry.path for entry in self.store.list(f"{self._root}/open")}
+        found = []
+        for path in sorted(paths):
+            if not path.endswith(".planned.json"):
+                continue
+            marker = self._read(Marker, path)
+            if marker.plan is not None:
+                opened = path.replace(".planned.json", ".opened.json") in paths
+                found.append(OpenPlan(ref=marker.plan, account=marker.account, opened=opened))
+        return found
+
+    def open_shards_of(self, plan: PlanRecord) -> None:
+        """Open every shard of the plan; done again, it changes nothing."""
+        for spec in plan.shards:
+            self.open_shard(spec)
+        self.store.write_new(f"{self._open(plan.ref)}.opened.json", _encode(Marker(account=plan.account)))
+
+    def close_plan(self, ref: PlanRef) -> None:
+        """Remove the markers of a settled generation."""
+        self.store.delete(f"{self._open(ref)}.opened.json")
+        self.store.delete(f"{self._open(ref)}.planned.json")
+
+    # ------------------------------------------------------------ shards
+
+    def open_shard(self, spec: ShardSpec) -> None:
+        """Marker, spec, `waiting`. Done again, it changes nothing; a terminal shard is not opened again."""
+        shard = self.find_shard(spec.account, spec.shard_id)
+        if shard is not None and shard.state in TERMINAL:
+            return
+        self.store.write_new(self._shard_marker(spec.account, spec.shard_id), _encode(Marker(account=spec.account)))
+        self.store.write_new(f"{self._shard(spec.account, spec.shard_id)}/spec.json", _encode(spec))
+        if shard is None:
+            first = Transition(number=1, state=State.WAITING, writer=new_writer(), at=_now())
+            self._create(self._entry(spec, 1), first, first.writer)
+
+    def open_shards(self, account: str) -> list[Shard]:
+        """Every open shard of the account with its newest transition. Cleans up the markers of terminal ones."""
+        shards = []
+        for entry in self.store.list(f"{self._account(account)}/open"):
+            shard = self.find_shard(account, _leaf(entry.path).removesuffix(".json"))
+            if shard is None:  # its opener is between the marker and the first transition, or died there
+                continue
+            if shard.state in TERMINAL:
+                self.store.delete(entry.path)
+                continue
+            shards.append(shard)
+        return shards
+
+    def find_shard(self, account: str, shard_id: str) -> Shard | None:
+        """A shard with its newest transition; None if it has not been opened."""
+        folder = self._shard(account, shard_id)
+        entries = list(self.store.list(f"{folder}/journal"))
+        if not entries:
+            return None
+        spec = self._read(ShardSpec, f"{folder}/spec.json")
+        return Shard(spec=spec, last=self._read(Transition, entries[-1].path), since=entries[-1].created_at)
+
+    def shard(self, account: str, shard_id: str) -> Shard:
+        """A shard that must be there. Raises StoreError."""
+        found = self.find_shard(account, shard_id)
+        if found is None:
+            raise StoreError(f"shard {shard_id} of {account} is named in the store, but has not been opened")
+        return found
+
+    def history(self, spec: ShardSpec) -> list[Transition]:
+        """All transitions of a shard, oldest first."""
+        entries = self.store.list(f"{self._shard(spec.account, spec.shard_id)}/journal")
+        return [self._read(Transition, entry.path) for entry in entries]
+
+    def advance(self, shard: Shard, event: Event, **fields: Any) -> Shard | None:
+        """Record an event. None if another process was first: the caller has lost, and does not act.
+
+        `fields` are those of Transition; batch_id, input_file, attempt and anchor are carried over.
+        Raises UnknownTransition for an event that the state cannot take.
+        """
+        state = next_state(shard.state, event)
+        carried = {name: getattr(shard.last, name) for name in ("batch_id", "input_file", "attempt", "anchor")}
+        number = shard.last.number + 1
+        transition = Transition(number=number, state=state, writer=new_writer(), at=_now(), **{**carried, **fields})
+        if not self._create(self._entry(shard.spec, number), transition, transition.writer):
+            return None
+        if state in TERMINAL:
+            self.store.delete(self._shard_marker(shard.spec.account, shard.spec.shard_id))
+        return Shard(spec=shard.spec, last=transition, since=None)
+
+    def files(self, spec: ShardSpec) -> str:
+        """The folder for a shard's large objects; names in it are random."""
+        return f"{self._shard(spec.account, spec.shard_id)}/files"
+
+    def stamp(self, spec: ShardSpec) -> str:
+        """What a provider's batch bears of ours: store, namespace and shard."""
+        return f"{self.store_id}/{self._root}/{spec.shard_id}"
+
+    def claim_batch(self, spec: ShardSpec, batch_id: str) -> bool:
+        """Make the shard the owner of a provider's batch. False if another shard owns it."""
+        path = f"{self._account(spec.account)}/batches/{encode_key(batch_id)}.json"
+        self.store.write_new(path, _encode(BatchOwner(shard_id=spec.shard_id, writer=new_writer())))
+        return self._read(BatchOwner, path).shard_id == spec.shard_id
+
+    def owner(self, account: str, batch_id: str) -> str | None:
+        """The shard that owns a provider's batch."""
+        try:
+            return self._read(BatchOwner, f"{self._account(account)}/batches/{encode_key(batch_id)}.json").shard_id
+        except FileNotFoundError:
+            return None
+
+    # ------------------------------------------------------------ waits
+
+    def record_wait(self, wait: Wait) -> None:
+        """Record who waits for which plans."""
+        self.store.write_new(self._wait(wait.wait_id), _encode(wait))
+
+    def waits(self) -> list[Wait]:
+        """Everything that waits."""
+        return [self._read(Wait, entry.path) for entry in self.store.list(f"{self._root}/waits")]
+
+    def end_wait(self, wait_id: str) -> None:
+        """It waits no more."""
+        self.store.delete(self._wait(wait_id))
+
+    # ------------------------------------------------------------ inside
+
+    def _partition(self, asset: str, partition: str | None) -> str:
+        return f"{self._root}/assets/{encode_key(asset)}/{_folder(partition)}"
+
+    def _plan(self, ref: PlanRef) -> str:
+        return f"{self._partition(ref.asset, ref.partition)}/plans/{ref.generation:06}.json"
+
+    def _open(self, ref: PlanRef) -> str:
+        return f"{self._root}/open/{encode_key(ref.asset)}/{_folder(ref.partition)}/{ref.generation:06}"
+
+    def _account(self, account: str) -> str:
+        return f"{self._root}/accounts/{encode_key(account)}"
+
+    def _shard(self, account: str, shard_id: str) -> str:
+        return f"{self._account(account)}/shards/{shard_id}"
+
+    def _shard_marker(self, account: str, shard_id: str) -> str:
+        return f"{self._account(account)}/open/{shard_id}.json"
+
+    def _entry(self, spec: ShardSpec, number: int) -> str:
+        return f"{self._shard(spec.account, spec.shard_id)}/journal/{number:04}.json"
+
+    def _wait(self, wait_id: str) -> str:
+        return f"{self._root}/waits/{encode_key(wait_id)}.json"
+
+    def _create(self, path: str, record: PlanRecord | Transition, writer: str) -> bool:
+        """Create a record; if there is one already, its writer tells whether it is ours (the reply was lost)."""
+        if self.store.write_new(path, _encode(record)):
+            return True
+        return self._read(type(record), path).writer == writer
+
+    def _read(self, kind: type[Record], path: str) -> Record:
+        return _decode(kind, self.store.read(path), f"{path} in {self.store.url}")
+
+
+def new_writer() -> str:
+    """A random id for one attempt to write one record."""
+    return secrets.token_hex(8)
+
+
+def encode_key(key: str) -> str:
+    """A key as one name that cannot leave its folder; keys that are too long for a file system end in their hash."""
+    name = quote(key, safe=" +,=@").replace(".", "%2E") if key in {".", ".."} else quote(key, safe=" +,=@")
+    if not name or len(name) > _LONGEST_NAME:
+        digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+        name = f"{name[: _LONGEST_NAME - 40]}%~{digest}"
+    return name
+
+
+def _folder(partition: str | None) -> str:
+    return _UNPARTITIONED if partition is None else encode_key(partition)
+
+
+def _leaf(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _encode(record: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(record), indent=1)
+
+
+class _Versioned(msgspec.Struct):
+    format: int
+
+
+def _decode(kind: type[Record], data: bytes, name: str) -> Record:
+    try:
+        version = msgspec.json.decode(data, type=_Versioned).format
+        if version > FORMAT:
+            raise UnknownFormat(
+                f"{name} has format {version}, and this version of batch_assets reads up to {FORMAT}: upgrade "
+                "batch_assets here, or point it at another store",
+                path=name,
+            )
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.MsgspecError as error:
+        raise CorruptObject(
+            f"{name} is not a {kind.__name__} of batch_assets ({error}); it was left as it is. Restore it from a backup, "
+            "or move it away if it is not ours",
+            path=name,
+        ) from error
