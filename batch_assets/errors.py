@@ -100,7 +100,7 @@ class Terminal(ProviderError):
 
 
 class Blocked(Terminal):
-    """The account cannot submit now (401, 402, 403, unknown model, quota): it waits with a reason, burning no attempt."""
+    """The account cannot submit now (401, 402, 403, unknown model, quota): it waits, with a reason."""
 
 
 class Refused(Terminal):

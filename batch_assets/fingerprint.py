@@ -87,10 +87,9 @@ def custom_ids(shard_id: str, fingerprints: NDArray[np.uint8]) -> list[str]:
 def decode(shard_id: str, ids: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
     """Read custom_ids back: which are of this shard and well formed, and the fingerprints (zeros where not)."""
     prefix = f"{shard_id}-".encode()
-    raw = np.array(
-        [one.encode("utf-8", "replace")[: CUSTOM_ID_LENGTH + 1] for one in ids], dtype=f"S{CUSTOM_ID_LENGTH + 1}"
-    )
-    letters = raw.view(np.uint8).reshape(len(ids), CUSTOM_ID_LENGTH + 1)
+    width = CUSTOM_ID_LENGTH + 1
+    raw = np.array([one.encode("utf-8", "replace")[:width] for one in ids], dtype=f"S{width}")
+    letters = raw.view(np.uint8).reshape(len(ids), width)
     ours = (letters[:, : len(prefix)] == np.frombuffer(prefix, dtype=np.uint8)).all(axis=1)
     ours &= letters[:, CUSTOM_ID_LENGTH] == 0
     values = _VALUES[letters[:, len(prefix) : CUSTOM_ID_LENGTH]]

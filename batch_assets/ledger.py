@@ -338,7 +338,7 @@ def _decode(kind: type[Record], data: bytes, name: str) -> Record:
         return msgspec.json.decode(data, type=kind)
     except msgspec.MsgspecError as error:
         raise CorruptObject(
-            f"{name} is not a {kind.__name__} of batch_assets ({error}); it was left as it is. Restore it from a backup, "
-            "or move it away if it is not ours",
+            f"{name} is not a {kind.__name__} of batch_assets ({error}); it was left as it is. Restore it from a "
+            "backup, or move it away if it is not ours",
             path=name,
         ) from error

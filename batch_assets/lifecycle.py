@@ -26,7 +26,7 @@ class State(StrEnum):
     AMBIGUOUS = "ambiguous"
     """A create call may have been accepted. Left by looking at the provider's list; a hold shows its reason."""
     BLOCKED = "blocked"
-    """The account cannot submit (401, 402, 403, unknown model, quota). Tried again by each advance; shows its reason."""
+    """The account cannot submit (401, 402, 403, unknown model, quota). Tried again later; shows its reason."""
     SUBMITTED = "submitted"
     """The provider has one batch of ours for it. Left when the provider says that it ended."""
     CANCELING = "canceling"

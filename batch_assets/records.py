@@ -281,6 +281,8 @@ class BatchInfo:
     error_code: str | None = None
     """Why the whole batch failed."""
     error_message: str | None = None
+    error_lines: tuple[int, ...] = ()
+    """Lines of the input file that the provider named as the reason, counted from 1."""
     queue_full: bool = False
     """It failed unexecuted because the queue was full: it is sent again later, and no attempt is counted."""
 
