@@ -1,0 +1,116 @@
+"""What the emulated model makes of a text: which part is the text, its sentences, its gist, its tasks."""
+
+import re
+from collections import Counter
+from functools import cached_property
+
+_INSTRUCTION = re.compile(
+    r"(?:please |you are |your task |given |i want |here (?:is|are) |the following |"
+    r"(?:classify|summari[sz]e|extract|analy[sz]e|label|tag|categori[sz]e|rate|translate|identify|read|write|answer|"
+    r"determine|describe|detect|list|find|score|judge|decide|assign|generate|rewrite|review)\b)",
+    re.IGNORECASE,
+)
+_LEAD = re.compile(
+    r"\s*(?:(?:customer|user)(?:'s)? )?"
+    r"(?:text|message|query|question|transcript|input|document|review|email|ticket):\s",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？…])\s+|\n+|(?<=[。！？])")
+_WORD = re.compile(r"[^\W_]+")
+_TASK = re.compile(
+    r"\b(?:will|need to|needs to|should|must|have to|has to|let's|let us|going to|action item|todo|follow up|by (?:mon|"
+    r"tues|wednes|thurs|fri|satur|sun)day|next (?:week|meeting))\b",
+    re.IGNORECASE,
+)
+_LONGEST = 60_000  # characters of a text that are looked at
+_COMMON = """
+    the and for are but not you your with this that from have has had was were will would can could should what when
+    where which who why how all any been being did does done into just its our out she they them then than there
+    their these those too very about after again also because before here him his her more most not now off only
+    other over own same some such still get got
+"""
+_STOPWORDS = frozenset(_COMMON.split())
+
+
+def stem(word: str) -> str:
+    """A crude stem of a lower-case word: `cards` and `card`, `arrival` and `arrived` meet."""
+    if len(word) > 3 and word.endswith("s"):
+        word = word[:-1]
+    return word[:5]
+
+
+def squeeze(text: str, max_chars: int) -> str:
+    """One line of at most `max_chars` characters, cut at a word with an ellipsis."""
+    line = " ".join(text[: 4 * max_chars + 100].split())
+    if len(line) <= max_chars:
+        return line
+    cut = line[: max(1, max_chars - 1)]
+    space = cut.rfind(" ")
+    return (cut[:space] if space > max_chars // 2 else cut).rstrip(" ,;:") + "…"
+
+
+class Reading:
+    """A text, read as far as an answer needs it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @classmethod
+    def of_prompt(cls, prompt: str) -> "Reading":
+        """The text that a prompt is about: leading paragraphs that instruct are left out."""
+        text = prompt.strip()
+        while (end := text.find("\n\n")) > 0:
+            head = text[:end]
+            if len(head) > 3000 or not (_INSTRUCTION.match(head) or head.rstrip().endswith(":")):
+                break
+            text = text[end:].lstrip()
+        lead = _LEAD.match(text)
+        return cls(text[lead.end() :] if lead else text)
+
+    @cached_property
+    def words(self) -> list[str]:
+        """Lower-case words of the beginning."""
+        return _WORD.findall(self.text[:8000].lower())
+
+    @cached_property
+    def stems(self) -> dict[str, int]:
+        """Stem -> how often, of the words that say something."""
+        return Counter(stem(word) for word in self.words if len(word) > 2 and word not in _STOPWORDS)
+
+    @cached_property
+    def sentences(self) -> list[str]:
+        """Non-empty; of a long text, of its first 60,000 characters."""
+        parts = (part.strip() for part in _SENTENCE_END.split(self.text[:_LONGEST]))
+        return [part for part in parts if part] or [self.text.strip()[:200]]
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """Sentences that say what somebody is to do."""
+        return [sentence for sentence in self.sentences if len(sentence) > 15 and _TASK.search(sentence)]
+
+    @cached_property
+    def keywords(self) -> list[str]:
+        """Frequent long words, most frequent first."""
+        counts = Counter(word for word in self.words if len(word) > 3 and word not in _STOPWORDS)
+        return [word for word, _ in counts.most_common(12)]
+
+    def gist(self, max_chars: int = 300, max_sentences: int = 3) -> str:
+        """The text itself if it is short, else its most telling sentences in their order."""
+        if len(self.text) <= max_chars:
+            return " ".join(self.text.split())
+        sentences = self.sentences[:400]
+        if len(sentences) <= max_sentences:
+            return squeeze(self.text, max_chars)
+        weights = self.stems
+        ranked = sorted(
+            range(len(sentences)),
+            key=lambda i: (-self._weight(sentences[i], weights), i),
+        )[:max_sentences]
+        return squeeze(" ".join(sentences[i] for i in sorted(ranked)), max_chars)
+
+    @staticmethod
+    def _weight(sentence: str, weights: dict[str, int]) -> float:
+        words = _WORD.findall(sentence[:400].lower())
+        if len(words) < 5:
+            return 0.0
+        return sum(weights.get(stem(word), 0) for word in words) / (len(words) + 8)
