@@ -200,6 +200,10 @@ class Ledger:
             raise StoreError(f"shard {shard_id} of {account} is named in the store, but has not been opened")
         return found
 
+    def age_seconds(self, since: datetime | None) -> float:
+        """Seconds since a time of the store, by the store's clock."""
+        return 0.0 if since is None else (self.store.now() - since).total_seconds()
+
     def history(self, spec: ShardSpec) -> list[Transition]:
         """All transitions of a shard, oldest first."""
         entries = self.store.list(f"{self._shard(spec.account, spec.shard_id)}/journal")

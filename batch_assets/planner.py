@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 BATCH_ROWS = 8_192
 """Rows that are worked on at a time."""
 
-RESERVED_PREFIX = "batch_"
-"""Columns of ours in the output start with it."""
-
 _OFFENDERS = 5
 
 

@@ -100,8 +100,8 @@ class ShardSpec:
     path: str
     """The stored requests: columns `request` (int64, index in the plan), `fingerprint` (32 bytes), `content`."""
     parent: str | None = None
-    waits_for: PlanRef | None = None
-    """An earlier plan whose open batches hold these requests: its results are taken first, the rest is cut again."""
+    waits_for_earlier: bool = False
+    """Open batches of earlier generations hold these requests: their results are taken first, the rest is cut again."""
     format: int = FORMAT
 
 
@@ -159,6 +159,8 @@ class PlanRecord:
     writer: str
     pricing: dict[str, dict[str, float]] = field(default_factory=dict)
     """The user's own rates, if any."""
+    on_change: Literal["finish", "cancel"] = "finish"
+    on_ambiguous: Literal["hold", "resubmit", "fail"] = "hold"
     format: int = FORMAT
 
 

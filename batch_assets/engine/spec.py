@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import orjson
 
 from batch_assets.errors import ConfigError, InputError
-from batch_assets.planner import RESERVED_PREFIX
+from batch_assets.schema import RESERVED_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

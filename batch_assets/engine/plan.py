@@ -1,0 +1,309 @@
+"""Write the plan of a partition: stream its rows, fold them, take what earlier generations know, cut shards.
+
+The order is: head read, source read, draft written, open marker, plan, shards opened. Nothing is sent here.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from batch_assets import tables
+from batch_assets.engine.budget import Budget
+from batch_assets.engine.reuse import REUSED_FILE, Reuse
+from batch_assets.engine.status import plan_status
+from batch_assets.errors import InputError
+from batch_assets.fingerprint import Fingerprinter, shard_id
+from batch_assets.ledger import new_writer
+from batch_assets.planner import Planner, ShardCutter, in_batches
+from batch_assets.records import PlanRecord, PlanRef, ShardSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import pyarrow.parquet as pq
+    from numpy.typing import NDArray
+
+    from batch_assets.engine.spec import AssetSpec
+    from batch_assets.ledger import Ledger
+    from batch_assets.planner import PlannedBatch
+    from batch_assets.providers.protocol import Provider
+
+SNAPSHOT_FILE = "snapshot.parquet"
+
+
+def plan_partition(
+    ledger: Ledger,
+    provider: Provider,
+    spec: AssetSpec,
+    partition: str | None,
+    batches: Iterable[pa.RecordBatch] | pa.RecordBatchReader,
+    *,
+    refresh: bool = False,
+) -> PlanRecord:
+    """The current plan of a partition for these rows: the one that is there if nothing changed, else a new generation.
+
+    A plan over budget is returned refused, with the figures. `refresh` buys every request anew.
+    Raises ConfigError, InputError, StoreError; nothing was sent then.
+    """
+    provider.check_credentials()
+    provider.check(spec.request)
+    head = ledger.head(spec.asset, partition)
+    ref = PlanRef(asset=spec.asset, partition=partition, generation=head.ref.generation + 1 if head else 1)
+    reuse = Reuse() if refresh else Reuse.of(ledger, spec.asset, partition, before=ref.generation)
+    draft = _Draft(ledger, provider, spec, ref, reuse)
+    try:
+        plan = draft.write(batches)
+        if head is not None and not refresh and _same(head, plan) and not _has_curable(ledger, head, plan):
+            draft.discard()
+            plan = head
+        elif not ledger.publish_plan(plan):
+            draft.discard()
+            plan = ledger.plan(ref)  # another planner, which had read the same head, was first: join its plan
+    except BaseException:
+        draft.discard()
+        raise
+    if plan.refused is None and not plan_status(ledger, plan.ref).settled:
+        ledger.mark_open(plan.ref, plan.account)
+        ledger.open_shards_of(plan)
+    return plan
+
+
+def _same(head: PlanRecord, plan: PlanRecord) -> bool:
+    unchanged = (head.plan_id, head.snapshot_id) == (plan.plan_id, plan.snapshot_id)
+    return unchanged and head.refused is None and plan.refused is None
+
+
+def _has_curable(ledger: Ledger, head: PlanRecord, plan: PlanRecord) -> bool:
+    """Whether the settled head left requests without a final result: the new plan would send them."""
+    return bool(plan.shards) and plan_status(ledger, head.ref).settled
+
+
+@dataclass(slots=True)
+class _OpenShard:
+    """A shard whose requests are being written."""
+
+    path: str
+    writer: pq.ParquetWriter
+    waits: bool
+    requests: int = 0
+    content_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The files of a plan in the making."""
+
+    ledger: Ledger
+    provider: Provider
+    spec: AssetSpec
+    ref: PlanRef
+    reuse: Reuse
+    folder: str = field(init=False)
+    _paths: list[str] = field(default_factory=list)
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _shards: list[_OpenShard] = field(default_factory=list)
+    _waiting: _OpenShard | None = None
+    _reused: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.folder = self.ledger.new_draft(self.ref.asset, self.ref.partition)
+
+    def discard(self) -> None:
+        """Delete its files."""
+        for path in self._paths:
+            self.ledger.store.delete(path)
+
+    def write(self, batches: Iterable[pa.RecordBatch] | pa.RecordBatchReader) -> PlanRecord:
+        """Stream the rows into the draft and return the plan that names it."""
+        spec, provider = self.spec, self.provider
+        envelope = provider.envelope(spec.request)
+        limits = provider.limits
+        planner = Planner(
+            prompt=spec.prompt,
+            fingerprinter=Fingerprinter(spec.request, vendor=provider.vendor, host=provider.host),
+            row_key=spec.row_key,
+            max_content_bytes=min(limits.max_request_bytes, limits.max_bytes) - envelope.overhead_bytes,
+        )
+        budget = Budget(spec, provider.vendor)
+        cutter = ShardCutter(
+            max_requests=limits.max_requests, max_bytes=limits.max_bytes, overhead_bytes=envelope.overhead_bytes
+        )
+        schema, stream = _with_schema(batches)
+        kept = spec.kept_columns(schema.names) if schema is not None else [spec.row_key]
+        if schema is not None:
+            spec.prompt.check(schema.names)
+        with self._stack:
+            snapshot = _Snapshot(schema, kept, self._open(SNAPSHOT_FILE))
+            self._stack.enter_context(snapshot.writer)
+            for batch in in_batches(stream):
+                planned = planner.add(batch)
+                snapshot.add(batch, planned)
+                self._place(planned, cutter, budget)
+        plan_id = planner.finish()
+        reused = self._write_reused()
+        shards = self._specs(envelope.overhead_bytes, budget)
+        estimate = budget.estimate()
+        return PlanRecord(
+            ref=self.ref,
+            plan_id=plan_id,
+            snapshot_id=snapshot.identity(),
+            code_version=spec.code_version,
+            draft=self.folder,
+            provider=spec.provider,
+            account=provider.account,
+            vendor=provider.vendor,
+            request=spec.request,
+            row_key=spec.row_key,
+            rows=planner.rows,
+            requests=planner.requests,
+            unrenderable=planner.unrenderable,
+            reused=reused,
+            shards=shards,
+            output_schema=spec.schema.to_json(),
+            estimate=estimate,
+            max_attempts=spec.max_attempts,
+            max_cost_usd=spec.max_cost_usd,
+            refused=budget.refusal(estimate),
+            created_at=datetime.now(UTC),
+            writer=new_writer(),
+            pricing={model: dict(rates) for model, rates in spec.pricing.items()},
+            on_change=spec.on_change,
+            on_ambiguous=spec.on_ambiguous,
+        )
+
+    def _open(self, name: str) -> BinaryIO:
+        path = f"{self.folder}/{name}"
+        self._paths.append(path)
+        return self._stack.enter_context(self.ledger.store.create(path))
+
+    def _place(self, planned: PlannedBatch, cutter: ShardCutter, budget: Budget) -> None:
+        """Send each new request to its place: results that are known, batches under way, or a shard."""
+        location, pending = self.reuse.find(planned.fingerprints)
+        numbers = np.arange(planned.first, planned.first + len(planned.contents), dtype=np.int64)
+        known = np.flatnonzero(location >= 0)
+        if len(known):
+            self._reused.append((location[known], numbers[known]))
+        fresh = np.flatnonzero((location < 0) & ~pending)
+        waits = np.flatnonzero(pending)
+        if len(fresh):
+            rows = _requests(planned, numbers, fresh)
+            sizes = np.fromiter((len(planned.contents[at]) for at in fresh.tolist()), np.int64, count=len(fresh))
+            budget.add([planned.contents[at] for at in fresh[: Budget.SAMPLE].tolist()], sizes)
+            for start, stop, begins in cutter.cut(sizes):
+                if begins:
+                    self._shards.append(self._open_shard(f"shard-{len(self._shards):05}.parquet", waits=False))
+                self._append(self._shards[-1], rows.slice(start, stop - start), int(sizes[start:stop].sum()))
+        if len(waits):
+            if self._waiting is None:
+                self._waiting = self._open_shard("shard-waiting.parquet", waits=True)
+            size = sum(len(planned.contents[at]) for at in waits.tolist())
+            self._append(self._waiting, _requests(planned, numbers, waits), size)
+
+    def _open_shard(self, name: str, *, waits: bool) -> _OpenShard:
+        writer = self._stack.enter_context(tables.writer(self._open(name), tables.REQUESTS, compression="lz4"))
+        return _OpenShard(path=f"{self.folder}/{name}", writer=writer, waits=waits)
+
+    @staticmethod
+    def _append(shard: _OpenShard, rows: pa.RecordBatch, content_bytes: int) -> None:
+        shard.writer.write_batch(rows)
+        shard.requests += rows.num_rows
+        shard.content_bytes += content_bytes
+
+    def _write_reused(self) -> int:
+        if not self._reused:
+            return 0
+        locations, numbers = (np.concatenate(parts) for parts in zip(*self._reused, strict=True))
+        schema = pa.schema([*tables.RESULTS, *self.spec.schema.fields])
+        with ExitStack() as stack:
+            path = f"{self.folder}/{REUSED_FILE}"
+            self._paths.append(path)
+            stream = stack.enter_context(self.ledger.store.create(path))
+            writer = stack.enter_context(tables.writer(stream, schema))
+            for batch in self.reuse.copy(self.ledger, locations, numbers):
+                writer.write_batch(batch.cast(schema))
+        return len(numbers)
+
+    def _specs(self, overhead_bytes: int, budget: Budget) -> tuple[ShardSpec, ...]:
+        shards = [*self._shards, *([self._waiting] if self._waiting else [])]
+        return tuple(
+            ShardSpec(
+                shard_id=shard_id(
+                    self.ledger.store_id, self.ledger.namespace, self.ref.asset, self.ref.partition or "",
+                    self.ref.partition is None, self.ref.generation, self.folder, number,
+                ),
+                plan=self.ref,
+                account=self.provider.account,
+                provider=self.spec.provider,
+                round=0,
+                requests=shard.requests,
+                bytes=shard.content_bytes + shard.requests * overhead_bytes,
+                estimated_tokens=budget.input_tokens(shard.content_bytes, shard.requests),
+                path=shard.path,
+                waits_for_earlier=shard.waits,
+            )
+            for number, shard in enumerate(shards)
+        )
+
+
+class _Snapshot:
+    """The source columns of the output, with each row's request."""
+
+    def __init__(self, schema: pa.Schema | None, kept: list[str], stream: BinaryIO) -> None:
+        source = [schema.field(name) for name in kept] if schema is not None else []
+        own = [pa.field(tables.SNAPSHOT_REQUEST, pa.int64()), pa.field(tables.SNAPSHOT_ERROR, pa.string())]
+        self._kept = kept
+        self._source = pa.schema(source)
+        self._schema = pa.schema([*source, *own])
+        self.writer = tables.writer(stream, self._schema)
+        self._hash = tables.ContentHash(self._source)
+
+    def add(self, batch: pa.RecordBatch, planned: PlannedBatch) -> None:
+        rows = batch.select(self._kept)
+        self._hash.add(rows)
+        errors = [planned.errors.get(place) for place in range(batch.num_rows)] if planned.errors else None
+        error_column = pa.array(errors, pa.string()) if errors else pa.nulls(batch.num_rows, pa.string())
+        columns = [*rows.columns, pa.array(planned.requests), error_column]
+        self.writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+
+    def identity(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _requests(planned: PlannedBatch, numbers: NDArray[np.int64], places: NDArray[np.int64]) -> pa.RecordBatch:
+    everything = len(places) == len(planned.contents)
+    contents = planned.contents if everything else [planned.contents[at] for at in places.tolist()]
+    fingerprints = planned.fingerprints if everything else planned.fingerprints[places]
+    packed = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(32), len(places), [None, pa.py_buffer(np.ascontiguousarray(fingerprints))]
+    )
+    return pa.RecordBatch.from_arrays(
+        [pa.array(numbers[places]), packed, pa.array(contents, pa.binary())], schema=tables.REQUESTS
+    )
+
+
+def _with_schema(
+    batches: Iterable[pa.RecordBatch] | pa.RecordBatchReader,
+) -> tuple[pa.Schema | None, Iterator[pa.RecordBatch]]:
+    """The schema of the rows and the rows; None if there is not even an empty batch to tell it."""
+    if isinstance(batches, pa.RecordBatchReader):
+        return batches.schema, iter(batches)
+    stream = iter(batches)
+    first = next(stream, None)
+    if first is None:
+        return None, iter(())
+    schema = first.schema
+
+    def checked() -> Iterator[pa.RecordBatch]:
+        yield first
+        for batch in stream:
+            if not batch.schema.equals(schema):
+                raise InputError(f"the rows change their columns on the way: {schema.names} at first, then {batch.schema}")
+            yield batch
+
+    return schema, checked()

@@ -1,0 +1,115 @@
+"""What earlier generations of a partition know: final results to copy, and requests that are still under way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from batch_assets.engine.status import plan_status, shards_of
+from batch_assets.fingerprint import halves
+from batch_assets.lifecycle import TERMINAL
+from batch_assets.planner import HashIndex
+from batch_assets.records import Outcome, PlanRecord, PlanRef
+from batch_assets.tables import fingerprint_rows, stored_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from batch_assets.ledger import Ledger
+
+REUSED_FILE = "reused.parquet"
+_FILE_SHIFT = 40
+"""A location is the number of a file, shifted by this, plus the row in it."""
+
+
+def result_files(ledger: Ledger, plan: PlanRecord) -> list[str]:
+    """The stored results of a plan in the order of their rounds; those it was given first."""
+    files = [f"{plan.draft}/{REUSED_FILE}"] if plan.reused else []
+    return files + [shard.last.results for shard in shards_of(ledger, plan) if shard and shard.last.results]
+
+
+class Reuse:
+    """An index of the final results of earlier generations, by fingerprint."""
+
+    def __init__(self) -> None:
+        self.files: list[str] = []
+        self._final = HashIndex()
+        self._pending = HashIndex()
+
+    @classmethod
+    def of(cls, ledger: Ledger, asset: str, partition: str | None, *, before: int) -> Reuse:
+        """Index every generation below `before`, the newest first."""
+        reuse = cls()
+        for generation in reversed(ledger.generations(asset, partition)):
+            if generation < before:
+                ref = PlanRef(asset=asset, partition=partition, generation=generation)
+                reuse._add(ledger, ledger.plan(ref))
+        return reuse
+
+    def _add(self, ledger: Ledger, plan: PlanRecord) -> None:
+        for path in result_files(ledger, plan):
+            self.files.append(path)
+            self._index_results(ledger, path)
+        if plan_status(ledger, plan.ref).settled:
+            return
+        for shard in shards_of(ledger, plan):
+            if shard is None or shard.state not in TERMINAL:
+                for spec in [shard.spec] if shard else plan.shards:
+                    with stored_batches(ledger.store, spec.path, ["fingerprint"]) as batches:
+                        for batch in batches:
+                            _add_new(self._pending, fingerprint_rows(batch.column(0)), lambda rows: rows)
+
+    def _index_results(self, ledger: Ledger, path: str) -> None:
+        base = (len(self.files) - 1) << _FILE_SHIFT
+        with stored_batches(ledger.store, path, ["fingerprint", "outcome", "curable"]) as batches:
+            start = 0
+            for batch in batches:
+                final = is_final(batch)
+                offset = base + start
+                _add_new(self._final, fingerprint_rows(batch.column(0))[final], lambda rows, o=offset, f=final: o + f[rows])
+                start += batch.num_rows
+
+    def find(self, fingerprints: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """For each fingerprint the location of its final result (-1: none), and whether it is still under way."""
+        high, low = halves(fingerprints)
+        location = self._final.find(high, low)
+        return location, (location < 0) & (self._pending.find(high, low) >= 0)
+
+    def copy(
+        self, ledger: Ledger, locations: NDArray[np.int64], requests: NDArray[np.int64]
+    ) -> Iterator[pa.RecordBatch]:
+        """The results at `locations`, with the indexes that their requests have in the new plan."""
+        for number in np.unique(locations >> _FILE_SHIFT):
+            mine = np.flatnonzero(locations >> _FILE_SHIFT == number)
+            mine = mine[np.argsort(locations[mine], kind="stable")]
+            rows, numbers = locations[mine] & ((1 << _FILE_SHIFT) - 1), requests[mine]
+            start = 0
+            with stored_batches(ledger.store, self.files[int(number)]) as batches:
+                for batch in batches:
+                    low, high = np.searchsorted(rows, [start, start + batch.num_rows])
+                    if high > low:
+                        taken = batch.take(pa.array(rows[low:high] - start))
+                        yield taken.set_column(0, "request", pa.array(numbers[low:high]))
+                    start += batch.num_rows
+
+
+def is_final(batch: pa.RecordBatch) -> NDArray[np.int64]:
+    """Places of the results that no further attempt changes: a success, or a failure that cannot be cured."""
+    outcome = batch.column("outcome").to_numpy(zero_copy_only=False)
+    curable = batch.column("curable").to_numpy(zero_copy_only=False).astype(bool)
+    answered = (outcome == str(Outcome.ERRORED)) | (outcome == str(Outcome.INVALID))
+    return np.flatnonzero((outcome == str(Outcome.SUCCEEDED)) | (answered & ~curable))
+
+
+def _add_new(
+    index: HashIndex, fingerprints: NDArray[np.uint8], position: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+) -> None:
+    """Add the fingerprints that the index does not have."""
+    high, low = halves(fingerprints)
+    _, first = np.unique(high, return_index=True)
+    new = first[index.find(high[first], low[first]) < 0]
+    index.add(high[new], low[new], position(new))

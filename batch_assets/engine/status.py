@@ -1,0 +1,65 @@
+"""Where a plan stands, read from the store alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from batch_assets.lifecycle import TERMINAL, State
+from batch_assets.records import PlanRecord, PlanRef, PlanStatus, Shard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from batch_assets.ledger import Ledger
+
+
+def shards_of(ledger: Ledger, plan: PlanRecord) -> Iterator[Shard | None]:
+    """Every shard of a plan, rounds in order; None for one that is named but has not been opened."""
+    if plan.refused is not None:
+        return
+    names = [spec.shard_id for spec in plan.shards]
+    while names:
+        children: list[str] = []
+        for name in names:
+            shard = ledger.find_shard(plan.account, name)
+            yield shard
+            if shard is not None:
+                children += shard.last.children
+        names = children
+
+
+def plan_status(ledger: Ledger, ref: PlanRef) -> PlanStatus:
+    """Where the plan of one generation stands. A settled plan's markers are removed on the way.
+
+    Raises FileNotFoundError if there is no such plan.
+    """
+    plan = ledger.plan(ref)
+    shards = list(shards_of(ledger, plan))
+    known = [shard for shard in shards if shard is not None]
+    settled = len(known) == len(shards) and all(shard.state in TERMINAL for shard in known)
+    if settled:
+        ledger.close_plan(ref)
+    finished = sum(sum(shard.last.summary.outcomes.values()) for shard in known if shard.last.summary)
+    sent_again = sum(shard.spec.requests for shard in known if shard.spec.parent is not None)
+    reasons = [f"shard {shard.spec.shard_id}: {shard.last.reason}" for shard in known if _needs_telling(shard)]
+    return PlanStatus(
+        ref=ref,
+        plan_id=plan.plan_id,
+        settled=settled,
+        refused=plan.refused,
+        requests=plan.requests,
+        results=plan.reused + max(0, finished - sent_again),
+        states=dict(Counter(str(shard.state) for shard in known)),
+        batch_ids=tuple(shard.last.batch_id for shard in known if shard.last.batch_id),
+        reasons=tuple(reasons),
+    )
+
+
+def is_current(ledger: Ledger, ref: PlanRef) -> bool:
+    """Whether no newer generation of the partition has been planned."""
+    return ledger.generations(ref.asset, ref.partition)[-1] == ref.generation
+
+
+def _needs_telling(shard: Shard) -> bool:
+    return bool(shard.last.reason) and shard.state in {State.BLOCKED, State.AMBIGUOUS, State.WAITING, State.REFUSED}

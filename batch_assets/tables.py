@@ -1,0 +1,181 @@
+"""Parquet files: the stored requests, results and snapshots of plans, and the tables that people read."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from batch_assets.errors import StoreError
+from batch_assets.ledger import encode_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from batch_assets.storage.protocol import ObjectStore
+
+BATCH_ROWS = 8_192
+"""Rows of a row group: what a reader holds at a time."""
+
+REQUESTS = pa.schema([("request", pa.int64()), ("fingerprint", pa.binary(32)), ("content", pa.binary())])
+"""Stored requests of a shard: index in the plan, fingerprint, content as a JSON literal."""
+
+_NAME = pa.dictionary(pa.int32(), pa.string())
+RESULTS = pa.schema(
+    [
+        ("request", pa.int64()),
+        ("fingerprint", pa.binary(32)),
+        ("outcome", pa.string()),
+        ("curable", pa.bool_()),
+        ("error", pa.string()),
+        ("error_kind", pa.string()),
+        ("raw", pa.string()),
+        ("model", pa.string()),
+        ("finish_reason", pa.string()),
+        ("input_tokens", pa.int64()),
+        ("cached_tokens", pa.int64()),
+        ("output_tokens", pa.int64()),
+        ("cost_pico_usd", pa.int64()),
+        ("standard_pico_usd", pa.int64()),
+        ("round", pa.int32()),
+        ("shard_id", pa.string()),
+        ("batch_id", pa.string()),
+    ]
+)
+"""Stored results of a shard, one row a request, in the order of the shard; the output type's columns follow."""
+
+SNAPSHOT_REQUEST = "batch_request"
+SNAPSHOT_ERROR = "batch_request_error"
+
+OUTPUT = pa.schema(
+    [
+        ("batch_outcome", _NAME),
+        ("batch_error", pa.string()),
+        ("batch_model", _NAME),
+        ("batch_finish_reason", _NAME),
+        ("batch_input_tokens", pa.int64()),
+        ("batch_cached_tokens", pa.int64()),
+        ("batch_output_tokens", pa.int64()),
+        ("batch_cost_usd", pa.decimal128(18, 12)),
+        ("batch_attempts", pa.int32()),
+        ("batch_id", _NAME),
+        ("batch_custom_id", pa.string()),
+        ("batch_cached", pa.bool_()),
+        ("batch_raw", pa.string()),
+    ]
+)
+"""The columns that every table has behind the source's and the output type's."""
+
+GENERATION = b"batch_assets.generation"
+PLAN_ID = b"batch_assets.plan_id"
+
+
+def writer(stream: BinaryIO | str, schema: pa.Schema, *, compression: str = "zstd") -> pq.ParquetWriter:
+    """A Parquet writer for streams of record batches."""
+    plain = [field.name for field in schema if field.name in {"request", "fingerprint", "content", SNAPSHOT_REQUEST}]
+    level = 1 if compression == "zstd" else None
+    dictionary = [field.name for field in schema if field.name not in plain]
+    return pq.ParquetWriter(
+        stream, schema, compression=compression, compression_level=level, use_dictionary=dictionary, store_schema=True
+    )
+
+
+@contextmanager
+def stored_batches(store: ObjectStore, path: str, columns: list[str] | None = None) -> Iterator[Iterator[pa.RecordBatch]]:
+    """The record batches of a stored Parquet file, one row group at a time."""
+    with store.fetch(path) as file:
+        try:
+            parquet = pq.ParquetFile(file, memory_map=False, pre_buffer=False)
+        except pa.ArrowInvalid as error:
+            raise StoreError(f"{path} in {store.url} is not the Parquet file that it should be: {error}", path=path) from error
+        with parquet:
+            yield parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns, use_threads=False)
+
+
+def fingerprint_rows(column: pa.Array) -> NDArray[np.uint8]:
+    """A fixed-size binary(32) column as an array of shape (rows, 32)."""
+    flat = np.frombuffer(column.buffers()[1], dtype=np.uint8)
+    return flat[column.offset * 32 : (column.offset + len(column)) * 32].reshape(len(column), 32)
+
+
+class ContentHash:
+    """Hash of the values of record batches, whatever batches they come in, as long as the cuts are the same."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._hash = hashlib.sha256(str(schema.remove_metadata()).encode())
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Add the next rows."""
+        for column in batch.columns:
+            # A slice's buffers hold its neighbours too: serialising writes the slice alone.
+            plain = column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
+            message = pa.RecordBatch.from_arrays([plain], ["column"]).serialize()
+            self._hash.update(message)
+
+    def hexdigest(self) -> str:
+        """The hash so far."""
+        return self._hash.hexdigest()
+
+
+class TableStore:
+    """Where the tables are published: `{root}/{asset key...}/{partition}.parquet`."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = str(root)
+
+    def path(self, asset: str, partition: str | None) -> str:
+        """Path of a partition's table; dimensions of a partition key (joined by `|`) are folders."""
+        parts = [encode_key(part) for part in asset.split("/")]
+        if partition is None:
+            parts[-1] += ".parquet"
+        else:
+            dimensions = [encode_key(part) for part in partition.split("|")]
+            parts += [*dimensions[:-1], f"{dimensions[-1]}.parquet"]
+        return str(Path(self.root, *parts))
+
+    def exists(self, asset: str, partition: str | None) -> bool:
+        """Whether a table has been published."""
+        return Path(self.path(asset, partition)).is_file()
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A local path to write a table to before it is published."""
+        folder = Path(self.root, ".tmp")
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{secrets.token_hex(8)}.parquet"
+        try:
+            yield file
+        finally:
+            file.unlink(missing_ok=True)
+
+    def publish(self, file: Path, asset: str, partition: str | None, generation: int) -> bool:
+        """Put a finished table in its place, all at once, over an older generation only. False: a newer one is there."""
+        target = Path(self.path(asset, partition))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = Path(self.root, ".tmp", encode_key(f"{asset}|{partition}") + ".lock")
+        with lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if target.is_file() and _generation(target) > generation:
+                return False
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+            file.replace(target)
+            return True
+
+
+def _generation(table: Path) -> int:
+    try:
+        metadata = pq.read_metadata(table).metadata or {}
+        return int(metadata.get(GENERATION, b"0"))
+    except pa.ArrowInvalid:
+        return 0  # not a table of ours, or torn by someone else: replaced
