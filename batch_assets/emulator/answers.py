@@ -191,12 +191,11 @@ class _Compiler:
         rating = _RATING.search(name) is not None
 
         def make(reading: Reading, depth: int) -> Any:
-            found = next((float(m) for m in _NUMBER.findall(reading.text[:2000]) if _within(float(m), low, high)), None)
             if rating:
                 floor, ceiling = low if low is not None else 1, high if high is not None else 5
                 cues = min(3, len(_URGENT.findall(reading.text[:8000])))
                 value: float = floor + (ceiling - floor) * (0.25 + 0.25 * cues)
-            elif found is not None:
+            elif (found := _number_in(reading, low, high)) is not None:
                 value = found
             elif low is not None and high is not None:
                 value = low + (high - low) * (crc32(reading.text.encode()) % 101) / 100
@@ -226,8 +225,10 @@ def _bounds(schema: dict[str, Any]) -> tuple[float | None, float | None]:
     return low, high
 
 
-def _within(value: float, low: float | None, high: float | None) -> bool:
-    return (low is None or value >= low) and (high is None or value <= high)
+def _number_in(reading: Reading, low: float | None, high: float | None) -> float | None:
+    """The first number of the text that is within the bounds."""
+    numbers = map(float, _NUMBER.findall(reading.text[:2000]))
+    return next((n for n in numbers if (low is None or n >= low) and (high is None or n <= high)), None)
 
 
 def _rounded(value: float, low: float | None, high: float | None, step: float | None, *, whole: bool) -> float | int:

@@ -1,16 +1,16 @@
 """What each provider would have charged for, request by request."""
 
 import sqlite3
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from batch_assets.emulator.batches import Usage
 from batch_assets.emulator.store import Store
 from batch_assets.emulator.wire import Result
 
 
-@dataclass(frozen=True, slots=True)
-class BillLine:
+class BillLine(msgspec.Struct, frozen=True):
     """One executed request. `billed` is False for one that was answered with an error: providers charge nothing."""
 
     source: str  # the batch's id, or a synchronous call's

@@ -24,9 +24,8 @@ class LabelIndex:
 
     def closest(self, reading: Reading) -> str:
         """Never fails: with nothing in common, a label such as "other", else one that depends on the text alone."""
-        ranked = self.ranked(reading)
-        if ranked:
-            return ranked[0]
+        if scores := self._score(reading.stems, self._stems):
+            return self.labels[max(scores, key=lambda i: (scores[i], -i))]
         if self._fallback is not None:
             return self._fallback
         scores = self._score({piece for known in reading.stems for piece in _pieces(known)}, self._pieces)

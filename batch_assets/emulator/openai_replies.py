@@ -84,10 +84,10 @@ def _say(ask: Ask, fault: Fault | None) -> _Said:
     limit = ask.max_tokens
     if name == "length":
         limit = min(limit or 1 << 30, max(1, tokens.count(said.text) // 2))
-    if limit is not None:
-        said.text, shortened = tokens.cut(said.text, limit)
-        said.finish = "length" if shortened else said.finish
-    usage.output = ask.choices * tokens.count(said.refusal or said.text)
+    used = tokens.count(said.refusal or said.text)
+    if limit is not None and used > limit and not said.refusal:
+        said.text, said.finish, used = tokens.cut(said.text, limit), "length", limit
+    usage.output = ask.choices * used
     return said
 
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import fields
 from hashlib import sha256
 from typing import Any
+from zlib import adler32, crc32
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
@@ -158,11 +159,11 @@ class OpenAIWire:
         body, custom_id = request["body"], request["custom_id"]
         fingerprint = fingerprint_of(body)
         answer = reply(batch.wire["endpoint"], body, fingerprint, now, strike(line, fingerprint))
-        request_id = sha256(f"{batch.id} {custom_id}".encode()).hexdigest()
+        request_id = _request_id(batch, custom_id)
         written = {
-            "id": f"batch_req_{request_id[:32]}",
+            "id": f"batch_req_{request_id}",
             "custom_id": custom_id,
-            "response": {"status_code": answer.status, "request_id": request_id[32:], "body": answer.body},
+            "response": {"status_code": answer.status, "request_id": request_id[::-1], "body": answer.body},
             "error": None,
         }
         return Result(
@@ -177,9 +178,8 @@ class OpenAIWire:
     def abandon(self, batch: Batch, line: bytes, outcome: Phase) -> bytes:
         custom_id = orjson.loads(line)["custom_id"]
         code, message = _UNFINISHED[outcome]
-        request_id = sha256(f"{batch.id} {custom_id}".encode()).hexdigest()
         written = {
-            "id": f"batch_req_{request_id[:32]}",
+            "id": f"batch_req_{_request_id(batch, custom_id)}",
             "custom_id": custom_id,
             "response": None,
             "error": {"code": code, "message": message},
@@ -230,6 +230,12 @@ class OpenAIWire:
 def fingerprint_of(body: dict[str, Any]) -> bytes:
     """sha256 of the canonical JSON of a request's body."""
     return sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def _request_id(batch: Batch, custom_id: str) -> str:
+    """32 hex digits, the same whenever the request is executed again after a crash."""
+    key = custom_id.encode()
+    return f"{batch.id[-16:]}{crc32(key):08x}{adler32(key):08x}"
 
 
 def _asked(request: Request, operation: str) -> list[Fault]:

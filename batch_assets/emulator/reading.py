@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from functools import cached_property
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 _INSTRUCTION = re.compile(
     r"(?:please |you are |your task |given |i want |here (?:is|are) |the following |"
@@ -30,6 +31,22 @@ _COMMON = """
     other over own same some such still get got
 """
 _STOPWORDS = frozenset(_COMMON.split())
+
+
+_T = TypeVar("_T")
+
+
+class _Lazy(Generic[_T]):
+    """A value computed on first use; functools.cached_property without its lock (Python 3.11 takes one per access)."""
+
+    def __init__(self, compute: Callable[[Any], _T]) -> None:
+        self._compute = compute
+        self._name = compute.__name__
+
+    def __get__(self, owner: Any, kind: type | None = None) -> _T:
+        value = self._compute(owner)
+        owner.__dict__[self._name] = value
+        return value
 
 
 def stem(word: str) -> str:
@@ -67,28 +84,28 @@ class Reading:
         lead = _LEAD.match(text)
         return cls(text[lead.end() :] if lead else text)
 
-    @cached_property
+    @_Lazy
     def words(self) -> list[str]:
         """Lower-case words of the beginning."""
         return _WORD.findall(self.text[:8000].lower())
 
-    @cached_property
+    @_Lazy
     def stems(self) -> dict[str, int]:
         """Stem -> how often, of the words that say something."""
         return Counter(stem(word) for word in self.words if len(word) > 2 and word not in _STOPWORDS)
 
-    @cached_property
+    @_Lazy
     def sentences(self) -> list[str]:
         """Non-empty; of a long text, of its first 60,000 characters."""
         parts = (part.strip() for part in _SENTENCE_END.split(self.text[:_LONGEST]))
         return [part for part in parts if part] or [self.text.strip()[:200]]
 
-    @cached_property
+    @_Lazy
     def tasks(self) -> list[str]:
         """Sentences that say what somebody is to do."""
         return [sentence for sentence in self.sentences if len(sentence) > 15 and _TASK.search(sentence)]
 
-    @cached_property
+    @_Lazy
     def keywords(self) -> list[str]:
         """Frequent long words, most frequent first."""
         counts = Counter(word for word in self.words if len(word) > 3 and word not in _STOPWORDS)

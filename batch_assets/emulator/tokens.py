@@ -22,11 +22,7 @@ def count_repeated(text: str) -> int:
     return len(_PIECE.findall(text))
 
 
-def cut(text: str, max_tokens: int) -> tuple[str, bool]:
-    """The first `max_tokens` tokens of `text`, and whether anything was cut off."""
-    if len(text) <= max_tokens:  # a token is at least one character
-        return text, False
-    pieces = list(islice(_PIECE.finditer(text), max_tokens + 1))
-    if len(pieces) <= max_tokens:
-        return text, False
-    return text[: pieces[max_tokens].start()].rstrip(), True
+def cut(text: str, max_tokens: int) -> str:
+    """The first `max_tokens` tokens of `text`."""
+    following = next(islice(_PIECE.finditer(text), max_tokens, None), None)
+    return text if following is None else text[: following.start()].rstrip()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 from starlette.routing import BaseRoute
 
 from batch_assets.emulator.batches import Batch, Phase, Problem, Usage
@@ -25,8 +26,7 @@ class Verdict:
     model: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """One executed request: its result line (with newline), and where the line goes."""
 
     line: bytes
