@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -69,6 +69,17 @@ class BatchOwner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseEntry:
+    """`lease/{n}.json`: who works for an account, for `seconds` from when it was written; 0 releases it."""
+
+    number: int
+    seconds: float
+    writer: str
+    since: datetime | None = None
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenPlan:
     """A generation that has an open marker."""
 
@@ -76,6 +87,8 @@ class OpenPlan:
     account: str
     opened: bool
     """All shards of its plan have been opened."""
+    since: datetime
+    """The store's clock."""
 
 
 class Ledger:
@@ -136,15 +149,15 @@ class Ledger:
 
     def open_plans(self) -> list[OpenPlan]:
         """Every generation with an open marker."""
-        paths = {entry.path for entry in self.store.list(f"{self._root}/open")}
+        entries = {entry.path: entry.created_at for entry in self.store.list(f"{self._root}/open")}
         found = []
-        for path in sorted(paths):
+        for path, since in entries.items():
             if not path.endswith(".planned.json"):
                 continue
             marker = self._read(Marker, path)
             if marker.plan is not None:
-                opened = path.replace(".planned.json", ".opened.json") in paths
-                found.append(OpenPlan(ref=marker.plan, account=marker.account, opened=opened))
+                opened = path.replace(".planned.json", ".opened.json") in entries
+                found.append(OpenPlan(ref=marker.plan, account=marker.account, opened=opened, since=since))
         return found
 
     def open_shards_of(self, plan: PlanRecord) -> None:
@@ -246,6 +259,35 @@ class Ledger:
         except FileNotFoundError:
             return None
 
+    # ------------------------------------------------------------ leases
+
+    def newest_lease(self, account: str) -> LeaseEntry | None:
+        """The entry that counts, with the time it was written at by the store's clock."""
+        entries = list(self.store.list(f"{self._account(account)}/lease"))
+        while entries:
+            newest = entries.pop()
+            try:
+                return replace(self._read(LeaseEntry, newest.path), since=newest.created_at)
+            except FileNotFoundError:  # dropped by its holder, who has written a newer one
+                return self.newest_lease(account)
+        return None
+
+    def take_lease(self, account: str, number: int, seconds: float) -> bool:
+        """Write the next entry. False if another process was first, or has gone on beyond that number."""
+        entry = LeaseEntry(number=number, seconds=seconds, writer=new_writer())
+        path = self._lease(account, number)
+        if not self._create(path, entry, entry.writer):
+            return False
+        newest = self.newest_lease(account)
+        if newest is not None and newest.number == number:
+            return True
+        self.store.delete(path)  # older entries are dropped, so that a late writer can create one again
+        return False
+
+    def drop_lease_entry(self, account: str, number: int) -> None:
+        """Delete an entry that a newer one has replaced."""
+        self.store.delete(self._lease(account, number))
+
     # ------------------------------------------------------------ waits
 
     def record_wait(self, wait: Wait) -> None:
@@ -283,10 +325,13 @@ class Ledger:
     def _entry(self, spec: ShardSpec, number: int) -> str:
         return f"{self._shard(spec.account, spec.shard_id)}/journal/{number:04}.json"
 
+    def _lease(self, account: str, number: int) -> str:
+        return f"{self._account(account)}/lease/{number:010}.json"
+
     def _wait(self, wait_id: str) -> str:
         return f"{self._root}/waits/{encode_key(wait_id)}.json"
 
-    def _create(self, path: str, record: PlanRecord | Transition, writer: str) -> bool:
+    def _create(self, path: str, record: PlanRecord | Transition | LeaseEntry, writer: str) -> bool:
         """Create a record; if there is one already, its writer tells whether it is ours (the reply was lost)."""
         if self.store.write_new(path, _encode(record)):
             return True

@@ -66,6 +66,8 @@ class Event(StrEnum):
     """The provider's list shows a batch with the shard's stamp."""
     ABSENT = "absent"
     """Complete listings, with a grace between them, show no batch of the shard."""
+    MISS = "miss"
+    """A complete listing shows no batch of the shard; one more has to say so."""
     UNBLOCK = "unblock"
     """The reason of a block may be gone: it may be tried again."""
     CANCEL = "cancel"
@@ -96,6 +98,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
         (State.SUBMITTING, Event.REFUSE): State.REFUSED,
         (State.SUBMITTING, Event.DOUBT): State.AMBIGUOUS,
         (State.AMBIGUOUS, Event.FIND): State.SUBMITTED,
+        (State.AMBIGUOUS, Event.MISS): State.AMBIGUOUS,
         (State.AMBIGUOUS, Event.ABSENT): State.WAITING,
         (State.AMBIGUOUS, Event.REFUSE): State.REFUSED,
         (State.BLOCKED, Event.UNBLOCK): State.WAITING,

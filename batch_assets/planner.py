@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from batch_assets.prompts import Prompt
 
 BATCH_ROWS = 8_192
-"""Rows that are worked on at a time."""
+"""Rows that are worked on at a time, at most."""
+BATCH_BYTES = 16 << 20
+"""Bytes of rows that are worked on at a time, where that are fewer rows."""
+HASHED_ROWS = 256
+"""Batches have a multiple of these rows, so that what is hashed does not depend on the source's batches."""
 
 _OFFENDERS = 5
 
@@ -265,11 +269,14 @@ class ShardCutter:
             start = stop
 
 
-def in_batches(batches: Iterator[pa.RecordBatch], rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-    """The same rows in batches of exactly `rows`, but for the last: what is hashed must not depend on the source."""
+def in_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of equal size, but for the last: some megabytes, and a multiple of 256 rows."""
     held: list[pa.RecordBatch] = []
-    count = 0
+    count = rows = 0
     for batch in batches:
+        if not batch.num_rows:
+            continue
+        rows = rows or _batch_rows(batch)
         start = 0
         while batch.num_rows - start + count >= rows:
             held.append(batch.slice(start, rows - count))
@@ -280,4 +287,10 @@ def in_batches(batches: Iterator[pa.RecordBatch], rows: int = BATCH_ROWS) -> Ite
             held.append(batch.slice(start))
             count += batch.num_rows - start
     if held:
-        yield pa.concat_batches(held)
+        yield pa.concat_batches(held) if len(held) > 1 else held[0]
+
+
+def _batch_rows(batch: pa.RecordBatch) -> int:
+    """Rows of a batch of at most BATCH_BYTES, going by the source's first rows."""
+    fitting = BATCH_BYTES * batch.num_rows // max(1, batch.nbytes)
+    return min(BATCH_ROWS, max(HASHED_ROWS, fitting // HASHED_ROWS * HASHED_ROWS))

@@ -210,6 +210,8 @@ class Transition:
     """harvested, refused, lost: the stored results."""
     summary: ResultSummary | None = None
     """harvested, refused, lost."""
+    batch_times: tuple[datetime, datetime] | None = None
+    """harvested: when the batch was created and when it ended, by the provider's clock."""
     absences: int = 0
     """ambiguous: complete listings so far without a batch of the shard."""
     format: int = FORMAT

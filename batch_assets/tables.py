@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batch_assets.errors import StoreError
+from batch_assets.errors import CorruptObject
 from batch_assets.ledger import encode_key
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 8_192
 """Rows of a row group: what a reader holds at a time."""
+
+HASHED_ROWS = 256
+"""Rows that are hashed together: a hash does not depend on the batches that the rows come in."""
 
 REQUESTS = pa.schema([("request", pa.int64()), ("fingerprint", pa.binary(32)), ("content", pa.binary())])
 """Stored requests of a shard: index in the plan, fingerprint, content as a JSON literal."""
@@ -91,15 +94,26 @@ def writer(stream: BinaryIO | str, schema: pa.Schema, *, compression: str = "zst
 
 
 @contextmanager
-def stored_batches(store: ObjectStore, path: str, columns: list[str] | None = None) -> Iterator[Iterator[pa.RecordBatch]]:
-    """The record batches of a stored Parquet file, one row group at a time."""
+def opened(store: ObjectStore, path: str) -> Iterator[pq.ParquetFile]:
+    """A stored Parquet file, for the length of the block. Raises CorruptObject if it is none."""
     with store.fetch(path) as file:
         try:
             parquet = pq.ParquetFile(file, memory_map=False, pre_buffer=False)
         except pa.ArrowInvalid as error:
-            raise StoreError(f"{path} in {store.url} is not the Parquet file that it should be: {error}", path=path) from error
+            raise CorruptObject(
+                f"{path} in {store.url} is not a whole Parquet file ({error}); it was left as it is", path=path
+            ) from error
         with parquet:
-            yield parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns, use_threads=False)
+            yield parquet
+
+
+@contextmanager
+def stored_batches(
+    store: ObjectStore, path: str, columns: list[str] | None = None
+) -> Iterator[Iterator[pa.RecordBatch]]:
+    """The record batches of a stored Parquet file, one row group at a time."""
+    with opened(store, path) as parquet:
+        yield parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns, use_threads=False)
 
 
 def fingerprint_rows(column: pa.Array) -> NDArray[np.uint8]:
@@ -109,18 +123,17 @@ def fingerprint_rows(column: pa.Array) -> NDArray[np.uint8]:
 
 
 class ContentHash:
-    """Hash of the values of record batches, whatever batches they come in, as long as the cuts are the same."""
+    """Hash of the values of record batches that have a multiple of HASHED_ROWS rows each, but for the last."""
 
     def __init__(self, schema: pa.Schema) -> None:
         self._hash = hashlib.sha256(str(schema.remove_metadata()).encode())
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Add the next rows."""
-        for column in batch.columns:
-            # A slice's buffers hold its neighbours too: serialising writes the slice alone.
-            plain = column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
-            message = pa.RecordBatch.from_arrays([plain], ["column"]).serialize()
-            self._hash.update(message)
+        for start in range(0, batch.num_rows, HASHED_ROWS):
+            for column in batch.slice(start, HASHED_ROWS).columns:
+                plain = column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
+                self._hash.update(pa.RecordBatch.from_arrays([plain], ["column"]).serialize())
 
     def hexdigest(self) -> str:
         """The hash so far."""

@@ -1,1 +1,23 @@
+"""Plan, submit, poll, reconcile, harvest, collect: what a night needs, without an orchestrator."""
 
+from batch_assets.engine.advance import advance_account
+from batch_assets.engine.cancel import cancel_plan
+from batch_assets.engine.collect import collect
+from batch_assets.engine.plan import plan_partition
+from batch_assets.engine.poll import poll_account
+from batch_assets.engine.spec import AssetSpec
+from batch_assets.engine.status import plan_status
+from batch_assets.engine.submit import submit_waiting
+from batch_assets.engine.wait import wait_for
+
+__all__ = [
+    "AssetSpec",
+    "advance_account",
+    "cancel_plan",
+    "collect",
+    "plan_partition",
+    "plan_status",
+    "poll_account",
+    "submit_waiting",
+    "wait_for",
+]

@@ -24,17 +24,18 @@ from batch_assets.providers.protocol import ResultLine
 from batch_assets.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
     from numpy.typing import NDArray
 
     from batch_assets.ledger import Ledger
     from batch_assets.providers.protocol import Provider
-    from batch_assets.records import BatchInfo, PlanRecord, Shard
+    from batch_assets.records import BatchInfo, Shard
 
 _DOWNLOADS = 4
 """How often a download that does not add up is made again before it is left for the next time."""
+_CHUNK_BYTES = 16 << 20
 _GIVE_UP_SECONDS = 900
 """How long a provider may owe us lines that its own counts promise, before they count as missing."""
 
@@ -110,10 +111,23 @@ def harvest(
         summary=summary,
         children=(child,) if child else (),
         reason=batch.error_message,
+        batch_times=(batch.created_at, batch.ended_at or batch.created_at),
     )
     if harvested is not None and shard.last.input_file is not None:
         provider.delete_input(shard.last.input_file)
     return harvested
+
+
+def close_without_results(ledger: Ledger, shard: Shard, event: Event, failure: ResultLine) -> Shard | None:
+    """End a shard whose requests have one and the same failure: refused at the create call, or its batch is lost."""
+    plan = ledger.plan(shard.spec.plan)
+    with (
+        tables.stored_batches(ledger.store, shard.spec.path, ["request", "fingerprint"]) as requests,
+        ResultWriter(ledger, plan, shard, None) as results,
+    ):
+        for rows in requests:
+            results.write(rows, [failure] * rows.num_rows)
+    return ledger.advance(shard, event, results=results.path, summary=results.summary(), reason=failure.error)
 
 
 def _download(
@@ -201,24 +215,36 @@ def _write_results(
     with tables.stored_batches(ledger.store, shard.spec.path, ["request", "fingerprint"]) as requests:
         start = 0
         for rows in requests:
-            places = slice(start, start + rows.num_rows)
-            lines = [
-                _unanswered(batch, place in named, bool(named))
-                if offset < 0
-                else _parsed(provider, os.pread(descriptor, length, offset))
-                for place, (offset, length) in enumerate(
-                    zip(checked.offsets[places].tolist(), checked.lengths[places].tolist(), strict=True), start
-                )
-            ]
-            results.write(rows, lines)
+            for at, stop in _chunks(checked.lengths[start : start + rows.num_rows]):
+                places = slice(start + at, start + stop)
+                lines = [
+                    _unanswered(batch, place in named, bool(named))
+                    if offset < 0
+                    else _parsed(provider, os.pread(descriptor, length, offset))
+                    for place, (offset, length) in enumerate(
+                        zip(checked.offsets[places].tolist(), checked.lengths[places].tolist(), strict=True), start + at
+                    )
+                ]
+                results.write(rows.slice(at, stop - at), lines)
             start += rows.num_rows
+
+
+def _chunks(lengths: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Slices of lines that together have at most some megabytes."""
+    ends = np.cumsum(lengths)
+    start = 0
+    while start < len(lengths):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + _CHUNK_BYTES, side="right")))
+        yield start, stop
+        start = stop
 
 
 def _parsed(provider: Provider, line: bytes) -> ResultLine:
     try:
         return provider.parse(line)
     except ValueError as error:
-        return _failure(Outcome.ERRORED, f"the result line cannot be read: {error}", "garbled", curable=True)
+        return failure(Outcome.ERRORED, f"the result line cannot be read: {error}", "garbled", curable=True)
 
 
 def _unanswered(batch: BatchInfo, named: bool, some_named: bool) -> ResultLine:
@@ -227,19 +253,20 @@ def _unanswered(batch: BatchInfo, named: bool, some_named: bool) -> ResultLine:
         reason = batch.error_message or "no reason given"
         if named or not some_named:
             text = f"the provider refused the batch: {reason}"
-            return _failure(Outcome.ERRORED, text, batch.error_code or "failed", curable=not named)
+            return failure(Outcome.ERRORED, text, batch.error_code or "failed", curable=not named)
         text = f"not executed, since other requests made the batch fail: {reason}"
-        return _failure(Outcome.ERRORED, text, "batch_failed", curable=True)
+        return failure(Outcome.ERRORED, text, "batch_failed", curable=True)
     if batch.raw_status == "expired":
         text = "the completion window passed before it was executed"
-        return _failure(Outcome.EXPIRED, text, "batch_expired", curable=True)
+        return failure(Outcome.EXPIRED, text, "batch_expired", curable=True)
     if batch.raw_status == "cancelled":
-        return _failure(Outcome.CANCELED, "canceled before it was executed", "batch_cancelled", curable=False)
+        return failure(Outcome.CANCELED, "canceled before it was executed", "batch_cancelled", curable=False)
     text = f"batch {batch.batch_id} ended ({batch.raw_status}) without a result for it"
-    return _failure(Outcome.MISSING, text, "missing", curable=True)
+    return failure(Outcome.MISSING, text, "missing", curable=True)
 
 
-def _failure(outcome: Outcome, error: str, kind: str, *, curable: bool) -> ResultLine:
+def failure(outcome: Outcome, error: str, kind: str, *, curable: bool = False) -> ResultLine:
+    """The result of a request that was not answered."""
     return ResultLine(custom_id="", outcome=outcome, error=error, error_kind=kind, curable=curable)
 
 

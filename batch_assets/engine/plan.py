@@ -234,8 +234,14 @@ class _Draft:
         return tuple(
             ShardSpec(
                 shard_id=shard_id(
-                    self.ledger.store_id, self.ledger.namespace, self.ref.asset, self.ref.partition or "",
-                    self.ref.partition is None, self.ref.generation, self.folder, number,
+                    self.ledger.store_id,
+                    self.ledger.namespace,
+                    self.ref.asset,
+                    self.ref.partition or "",
+                    self.ref.partition is None,
+                    self.ref.generation,
+                    self.folder,
+                    number,
                 ),
                 plan=self.ref,
                 account=self.provider.account,
@@ -303,7 +309,9 @@ def _with_schema(
         yield first
         for batch in stream:
             if not batch.schema.equals(schema):
-                raise InputError(f"the rows change their columns on the way: {schema.names} at first, then {batch.schema}")
+                raise InputError(
+                    f"the rows change their columns on the way: {schema.names} at first, then {batch.schema}"
+                )
             yield batch
 
     return schema, checked()

@@ -107,7 +107,9 @@ class ResultWriter:
         ]
         self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
         self._outcomes.update(outcomes)
-        self._errors.update(kind for kind, outcome in zip(kinds, outcomes, strict=True) if kind and outcome != succeeded)
+        self._errors.update(
+            kind for kind, outcome in zip(kinds, outcomes, strict=True) if kind and outcome != succeeded
+        )
         self._tokens += [column.sum() for column in tokens]
         self._cost += 0 if cost is None else int(cost.sum())
         self._standard += 0 if standard is None else int(standard.sum())

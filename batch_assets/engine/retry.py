@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from batch_assets import tables
 from batch_assets.engine.status import is_current, shards_of
@@ -16,6 +16,7 @@ from batch_assets.pricing import to_usd
 from batch_assets.records import ShardSpec
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from batch_assets.ledger import Ledger
@@ -42,7 +43,7 @@ def open_child(ledger: Ledger, shard: Shard, wanted: NDArray[np.bool_], *, next_
     name = shard_id(ledger.store_id, "child", shard.spec.account, shard.spec.shard_id)
     spec = shard.spec
     path = f"{ledger.files(spec)}/requests-{new_writer()}.parquet"
-    content_bytes = start = 0
+    all_bytes = kept_bytes = start = 0
     with (
         tables.stored_batches(ledger.store, spec.path) as batches,
         ledger.store.create(path) as stream,
@@ -51,10 +52,12 @@ def open_child(ledger: Ledger, shard: Shard, wanted: NDArray[np.bool_], *, next_
         for batch in batches:
             kept = batch.filter(pa.array(wanted[start : start + batch.num_rows]))
             start += batch.num_rows
+            all_bytes += _content_bytes(batch)
             if kept.num_rows:
                 writer.write_batch(kept)
-                content_bytes += kept.column("content").nbytes
-    share = int(wanted.sum()) / spec.requests
+                kept_bytes += _content_bytes(kept)
+    count = int(wanted.sum())
+    overhead_bytes = (spec.bytes - all_bytes) // spec.requests
     ledger.open_shard(
         ShardSpec(
             shard_id=name,
@@ -62,14 +65,18 @@ def open_child(ledger: Ledger, shard: Shard, wanted: NDArray[np.bool_], *, next_
             account=spec.account,
             provider=spec.provider,
             round=next_round,
-            requests=int(wanted.sum()),
-            bytes=content_bytes + round((spec.bytes - content_bytes) * share),
-            estimated_tokens=round(spec.estimated_tokens * share),
+            requests=count,
+            bytes=kept_bytes + count * overhead_bytes,
+            estimated_tokens=spec.estimated_tokens * count // spec.requests,
             path=path,
             parent=spec.shard_id,
         )
     )
     return name
+
+
+def _content_bytes(batch: pa.RecordBatch) -> int:
+    return int(pc.sum(pc.binary_length(batch.column("content"))).as_py() or 0)
 
 
 def _next_round_usd(

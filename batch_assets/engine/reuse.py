@@ -70,7 +70,9 @@ class Reuse:
             for batch in batches:
                 final = is_final(batch)
                 offset = base + start
-                _add_new(self._final, fingerprint_rows(batch.column(0))[final], lambda rows, o=offset, f=final: o + f[rows])
+                _add_new(
+                    self._final, fingerprint_rows(batch.column(0))[final], lambda rows, o=offset, f=final: o + f[rows]
+                )
                 start += batch.num_rows
 
     def find(self, fingerprints: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -20,6 +20,8 @@ import msgspec
 import openai
 import orjson
 
+from batch_assets.admission import QueueLimits
+from batch_assets.dialects import OPENAI_STRICT, check_json_schema
 from batch_assets.errors import (
     Ambiguous,
     Blocked,
@@ -33,7 +35,6 @@ from batch_assets.errors import (
 )
 from batch_assets.providers.protocol import ResultLine
 from batch_assets.records import BatchInfo, BatchPhase, Limits, Outcome, Request
-from batch_assets.schema import OPENAI_STRICT, check_dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -136,8 +137,12 @@ class OpenAIProvider:
         project: str | None = None,
         timeout_seconds: float = 600,
         max_retries: int = 2,
+        queue: QueueLimits | None = None,
+        listing_grace_seconds: float = 180,
     ) -> None:
         self.name = name
+        self.listing_grace_seconds = listing_grace_seconds
+        self.queue = queue or QueueLimits()
         self._settings: dict[str, Any] = {
             "api_key": api_key or None,
             "base_url": base_url or None,
@@ -181,7 +186,7 @@ class OpenAIProvider:
         if not request.model:
             raise ConfigError("`model` is empty; name the provider's model, `gpt-5-mini` say")
         if request.json_schema is not None:
-            check_dialect(request.json_schema, OPENAI_STRICT)
+            check_json_schema(request.json_schema, OPENAI_STRICT)
 
     def envelope(self, request: Request) -> OpenAIEnvelope:
         """The constant part of the request lines."""
@@ -252,7 +257,7 @@ class OpenAIProvider:
         stamp: str,
         request: Request,
         input_file: str | None,
-        lines: Callable[[], Iterator[bytes]],  # noqa: ARG002  # the requests are in the input file
+        lines: Callable[[], Iterator[bytes]],  # the requests are in the input file
         timeout_seconds: float,
     ) -> str:
         """Create the batch, once: by default the SDK sends a create again after a lost reply, and pays twice."""
@@ -300,9 +305,7 @@ class OpenAIProvider:
                 raise Blocked(text, provider=self.name, status=status, code=code) from error
             if status in {408, 409, 429} or status >= 500:
                 wait = _retry_after(error)
-                raise Transient(
-                    text, retry_after_seconds=wait, provider=self.name, status=status, code=code
-                ) from error
+                raise Transient(text, retry_after_seconds=wait, provider=self.name, status=status, code=code) from error
             raise Refused(text, provider=self.name, status=status, code=code) from error
         except (openai.OpenAIError, OSError) as error:
             raise Transient(f"{self.name}: {what} failed: {error}", provider=self.name) from error

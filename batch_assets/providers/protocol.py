@@ -15,6 +15,7 @@ from batch_assets.records import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from batch_assets.admission import QueueLimits
     from batch_assets.records import BatchInfo, Limits, Request
 
 
@@ -64,6 +65,10 @@ class Provider(Protocol):
     host: str | None
     """Where model names are local to a host (gateways): that host; else None. Part of the fingerprint."""
     limits: Limits
+    queue: QueueLimits
+    """What the account may have at the provider at one time."""
+    listing_grace_seconds: float
+    """How long a created batch may be missing from the list of batches."""
 
     def check(self, request: Request) -> None:
         """Refuse what the batch API would refuse: schema subset, parameters, model. Raises ConfigError. No network."""

@@ -1,0 +1,91 @@
+"""Tokens and dollars of a plan before anything is sent, from a sample and the exact bytes of its requests."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import orjson
+
+from batch_assets.pricing import Estimate, resolve_rates
+from batch_assets.records import EstimateRecord
+from batch_assets.tokens import UPPER_FACTOR, TokenEstimator, estimate_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from batch_assets.engine.spec import AssetSpec
+
+
+class Budget:
+    """Adds up what the requests of a plan are expected to cost."""
+
+    SAMPLE: ClassVar[int] = 200
+    """Requests whose text is looked at, to learn how many tokens a byte makes."""
+
+    def __init__(self, spec: AssetSpec, vendor: str) -> None:
+        self._spec = spec
+        request = spec.request
+        self._rates = resolve_rates(vendor, request.model, datetime.now(UTC), pricing=spec.pricing)
+        schema = orjson.dumps(request.json_schema).decode() if request.json_schema else ""
+        self._constant = estimate_tokens(request.system or "") + estimate_tokens(schema)
+        self._per_byte: float | None = None
+        self._total = self._of(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+
+    def add(self, sample: Sequence[bytes], sizes: NDArray[np.int64]) -> None:
+        """Add new requests: the contents of some of them, and the bytes of all."""
+        if self._per_byte is None:
+            self._per_byte = TokenEstimator.from_contents(sample).tokens_per_byte
+        tokens = self._constant + np.ceil(sizes * self._per_byte).astype(np.int64)
+        self._total += self._of(tokens, np.ceil(tokens * UPPER_FACTOR).astype(np.int64))
+
+    def input_tokens(self, content_bytes: int, requests: int) -> int:
+        """Input tokens of requests with these bytes together, rounded up: what counts against a queue."""
+        tokens = content_bytes * (self._per_byte or 1.0) + requests * self._constant
+        return math.ceil(tokens * UPPER_FACTOR)
+
+    def estimate(self) -> EstimateRecord:
+        """What all of them are expected to cost."""
+        total = self._total
+        return EstimateRecord(
+            input_tokens=total.input_tokens,
+            output_tokens=total.output_tokens,
+            usd=total.usd,
+            standard_usd=total.standard_usd,
+            max_usd=total.max_usd,
+            rate_source=total.rate_source,
+        )
+
+    def refusal(self, estimate: EstimateRecord) -> str | None:
+        """Why nothing of the plan may be sent; None if it may. A hard bound counts where there is one."""
+        budget = self._spec.max_cost_usd
+        if budget is None or self._total.requests == 0:
+            return None
+        bound = estimate.max_usd if estimate.max_usd is not None else estimate.usd
+        model = self._spec.request.model
+        if bound is None:
+            return (
+                f"`max_cost_usd` is ${budget}, and no price of {model!r} is known: set `pricing` for it, or leave "
+                "`max_cost_usd` out. Nothing was sent"
+            )
+        if bound <= budget:
+            return None
+        sort = "at most" if estimate.max_usd is not None else "an estimated"
+        return (
+            f"{self._total.requests:,} requests to {model} would cost {sort} ${bound:.4f} "
+            f"({estimate.input_tokens:,} input and {estimate.output_tokens:,} output tokens, rates "
+            f"{estimate.rate_source}), above `max_cost_usd` of ${budget}. Nothing was sent. Raise `max_cost_usd`, lower "
+            "`max_output_tokens`, or plan fewer rows"
+        )
+
+    def _of(self, tokens: NDArray[np.int64], upper: NDArray[np.int64]) -> Estimate:
+        return Estimate.of(
+            self._rates,
+            input_tokens=tokens,
+            upper_input_tokens=upper,
+            max_output_tokens=self._spec.request.max_output_tokens,
+        )

@@ -1,0 +1,296 @@
+"""Join a plan's rows with their results and publish the table: every planned row once, in input order.
+
+Reads the plan and the results alone, never the source. Memory holds some row groups and 9 packed bytes a request.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batch_assets import tables
+from batch_assets.engine.plan import SNAPSHOT_FILE
+from batch_assets.engine.reuse import result_files
+from batch_assets.engine.status import plan_status, shards_of
+from batch_assets.errors import BatchAssetsError, PlanRefused
+from batch_assets.fingerprint import encode
+from batch_assets.pricing import to_usd
+from batch_assets.records import Landing, Outcome, PlanRecord, PlanRef
+from batch_assets.schema import OutputSchema
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Self
+
+    import pyarrow.parquet as pq
+    from numpy.typing import NDArray
+
+    from batch_assets.ledger import Ledger
+    from batch_assets.tables import TableStore
+
+_CACHED_GROUPS = 8
+_FILE_SHIFT = 40
+_HIDDEN = frozenset({tables.SNAPSHOT_REQUEST, tables.SNAPSHOT_ERROR})
+_NEVER_SENT = "never sent: the plan was canceled, or its next round would have gone over `max_cost_usd`"
+
+
+def collect(ledger: Ledger, table_store: TableStore, ref: PlanRef) -> Landing:
+    """Land the table of a settled plan. Done again, it writes the same table.
+
+    Raises PlanRefused with the plan's reason, BatchAssetsError if the plan is not settled.
+    """
+    plan = ledger.plan(ref)
+    if plan.refused is not None:
+        raise PlanRefused(plan.refused)
+    if not plan_status(ledger, ref).settled:
+        raise BatchAssetsError(f"{ref.asset} {ref.partition or ''}: generation {ref.generation} is not settled yet")
+    with Results(ledger, plan) as results, table_store.scratch() as file:
+        with tables.opened(ledger.store, f"{plan.draft}/{SNAPSHOT_FILE}") as snapshot:
+            table = _Table(plan, results, snapshot)
+            table.write(file)
+        size = file.stat().st_size
+        table_store.publish(file, ref.asset, ref.partition, ref.generation)
+    return _landing(ledger, plan, table, table_store.path(ref.asset, ref.partition), size)
+
+
+class Results:
+    """The final result of each request of a plan, by the index of the request. A context manager.
+
+    The first success in the order of the rounds wins; where there is none, the last attempt.
+    """
+
+    def __init__(self, ledger: Ledger, plan: PlanRecord) -> None:
+        self._ledger = ledger
+        self._paths = result_files(ledger, plan)
+        self.reused_files = 1 if plan.reused else 0
+        self._location = np.full(plan.requests, -1, dtype=np.int64)
+        self._succeeded = np.zeros(plan.requests, dtype=bool)
+        self._stack = ExitStack()
+        self._files: list[pq.ParquetFile] = []
+        self._starts: list[NDArray[np.int64]] = []
+        self._groups: OrderedDict[tuple[int, int], pa.RecordBatch] = OrderedDict()
+
+    def __enter__(self) -> Self:
+        try:
+            for path in self._paths:
+                self._add(self._stack.enter_context(tables.opened(self._ledger.store, path)))
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _add(self, file: pq.ParquetFile) -> None:
+        number = len(self._files)
+        self._files.append(file)
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        self._starts.append(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
+        row = 0
+        for batch in file.iter_batches(batch_size=tables.BATCH_ROWS, columns=["request", "outcome"], use_threads=False):
+            requests = batch.column(0).to_numpy()
+            succeeded = pc.equal(batch.column(1), str(Outcome.SUCCEEDED)).to_numpy(zero_copy_only=False)
+            better = ~self._succeeded[requests]
+            rows = np.arange(row, row + len(requests), dtype=np.int64) | (number << _FILE_SHIFT)
+            self._location[requests[better]] = rows[better]
+            self._succeeded[requests] |= succeeded
+            row += len(requests)
+
+    def take(self, requests: NDArray[np.int64]) -> tuple[pa.RecordBatch | None, NDArray[np.bool_]]:
+        """The results of these requests, a null row for -1 and for one without a result; and which were reused."""
+        location = (
+            np.where(requests >= 0, self._location[np.maximum(requests, 0)], -1)
+            if len(self._location)
+            else (np.full(len(requests), -1, dtype=np.int64))
+        )
+        if not self._files:
+            return None, np.zeros(len(requests), dtype=bool)
+        known = np.flatnonzero(location >= 0)
+        file_numbers = location[known] >> _FILE_SHIFT
+        rows = location[known] & ((1 << _FILE_SHIFT) - 1)
+        groups = np.zeros(len(known), dtype=np.int64)
+        for number in np.unique(file_numbers):
+            mine = file_numbers == number
+            groups[mine] = np.searchsorted(self._starts[int(number)], rows[mine], side="right") - 1
+        pieces, order = [], []
+        for key in np.unique((file_numbers << 24) | groups):
+            number, group = int(key) >> 24, int(key) & ((1 << 24) - 1)
+            mine = np.flatnonzero((file_numbers == number) & (groups == group))
+            local = rows[mine] - self._starts[number][group]
+            pieces.append(_taken(self._group(number, group), local))
+            order.append(known[mine])
+        reused = np.zeros(len(requests), dtype=bool)
+        reused[known] = file_numbers < self.reused_files
+        if not pieces:
+            return _nulls(self._files[0].schema_arrow, len(requests)), reused
+        joined = pa.concat_batches(pieces) if len(pieces) > 1 else pieces[0]
+        places = np.concatenate(order)
+        if len(places) == len(requests) and (places == np.arange(len(places))).all():
+            return joined, reused
+        back = np.full(len(requests), -1, dtype=np.int64)
+        back[places] = np.arange(len(places))
+        return joined.take(pa.array(back, mask=back < 0)), reused
+
+    def _group(self, number: int, group: int) -> pa.RecordBatch:
+        key = (number, group)
+        if key not in self._groups:
+            table = self._files[number].read_row_group(group, use_threads=False)
+            self._groups[key] = table.combine_chunks().to_batches()[0]
+            if len(self._groups) > _CACHED_GROUPS:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end(key)
+        return self._groups[key]
+
+
+def _taken(group: pa.RecordBatch, rows: NDArray[np.int64]) -> pa.RecordBatch:
+    if len(rows) and (np.diff(rows) == 1).all():
+        return group.slice(int(rows[0]), len(rows))
+    return group.take(pa.array(rows))
+
+
+def _nulls(schema: pa.Schema, rows: int) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.nulls(rows, field.type) for field in schema], schema=schema)
+
+
+class _Table:
+    """Writes the table of a plan and counts what is in it."""
+
+    def __init__(self, plan: PlanRecord, results: Results, snapshot: pq.ParquetFile) -> None:
+        self._results, self._snapshot = results, snapshot
+        fields = OutputSchema.from_json(plan.output_schema).fields
+        self._own = fields.names
+        source = [field for field in snapshot.schema_arrow if field.name not in _HIDDEN]
+        facts = {tables.GENERATION: str(plan.ref.generation).encode(), tables.PLAN_ID: plan.plan_id.encode()}
+        self.schema = pa.schema([*source, *fields, *tables.OUTPUT], metadata=facts)
+        self._empty = _nulls(pa.schema([*tables.RESULTS, *fields]), 1)
+        self._highest = -1
+        self.rows = 0
+        self.outcomes: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
+
+    def write(self, file: Path) -> None:
+        """Stream the snapshot's rows to the table."""
+        with tables.writer(str(file), self.schema) as writer:
+            for rows in self._snapshot.iter_batches(batch_size=tables.BATCH_ROWS, use_threads=False):
+                writer.write_batch(self._output(rows))
+
+    def _output(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        requests = rows.column(tables.SNAPSHOT_REQUEST).to_numpy()
+        found, reused = self._results.take(requests)
+        if found is None:
+            found = self._empty.take(pa.array(np.zeros(len(requests), dtype=np.int64)))
+        outcome = self._outcome(found, requests)
+        error = pc.coalesce(found["error"], rows[tables.SNAPSHOT_ERROR])
+        never_sent = pc.and_(pc.is_null(found["outcome"]), pc.is_null(error))
+        error = pc.if_else(never_sent, _NEVER_SENT, error)
+        self._count(outcome, found, requests)
+        added = {
+            "batch_outcome": outcome,
+            "batch_error": error,
+            "batch_model": found["model"],
+            "batch_finish_reason": found["finish_reason"],
+            "batch_input_tokens": found["input_tokens"],
+            "batch_cached_tokens": found["cached_tokens"],
+            "batch_output_tokens": found["output_tokens"],
+            "batch_cost_usd": _usd(found["cost_pico_usd"], bought=self._first(requests) & ~reused),
+            "batch_attempts": pc.add(found["round"], 1),
+            "batch_id": found["batch_id"],
+            "batch_custom_id": _custom_ids(found),
+            "batch_cached": pa.array(reused),
+            "batch_raw": found["raw"],
+        }
+        columns = [rows[name] for name in rows.schema.names if name not in _HIDDEN]
+        columns += [found[name] for name in self._own]
+        columns += [_as(added[field.name], field.type) for field in tables.OUTPUT]
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+    def _outcome(self, found: pa.RecordBatch, requests: NDArray[np.int64]) -> pa.Array:
+        without = pa.array(np.where(requests < 0, str(Outcome.ERRORED), str(Outcome.CANCELED)))
+        return pc.coalesce(found["outcome"], without.cast(pa.string()))
+
+    def _first(self, requests: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether a row is the first of its request: requests are numbered by first occurrence."""
+        highest = np.maximum.accumulate(np.concatenate([[self._highest], requests]))
+        self._highest = int(highest[-1])
+        return requests > highest[:-1]
+
+    def _count(self, outcome: pa.Array, found: pa.RecordBatch, requests: NDArray[np.int64]) -> None:
+        self.rows += len(requests)
+        for entry in pc.value_counts(outcome).to_pylist():
+            self.outcomes[entry["values"]] += entry["counts"]
+        failed = pc.not_equal(outcome, str(Outcome.SUCCEEDED))
+        for entry in pc.value_counts(found["error_kind"].filter(failed)).to_pylist():
+            self.errors[entry["values"] or ("never_sent" if (requests >= 0).all() else "unrenderable")] += entry[
+                "counts"
+            ]
+
+
+def _as(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_dictionary(kind):
+        return pc.dictionary_encode(column).cast(kind)
+    return column.cast(kind)
+
+
+def _usd(pico: pa.Array, *, bought: NDArray[np.bool_]) -> pa.Array:
+    """USD of what this row bought: 0 for a row that shares another row's request or whose result was reused."""
+    valid = pico.is_valid().to_numpy(zero_copy_only=False)
+    amount = np.where(bought, pico.fill_null(0).to_numpy(zero_copy_only=False), 0)
+    halves = np.stack([amount, amount >> 63], axis=1)
+    bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(pa.decimal128(18, 12), len(amount), [bits, pa.py_buffer(np.ascontiguousarray(halves))])
+
+
+def _custom_ids(found: pa.RecordBatch) -> pa.Array:
+    """Of requests that have a batch."""
+    prints = found["fingerprint"]
+    if prints.null_count:
+        prints = prints.fill_null(b"\0" * 32)
+    tails = pa.array(encode(tables.fingerprint_rows(prints)).astype("U52"), pa.string())
+    joined = pc.binary_join_element_wise(found["shard_id"], tails, "-")
+    return pc.if_else(pc.is_valid(found["batch_id"]), joined, pa.scalar(None, pa.string()))
+
+
+def _landing(ledger: Ledger, plan: PlanRecord, table: _Table, path: str, size_bytes: int) -> Landing:
+    """The figures of a landed table."""
+    shards = [shard for shard in shards_of(ledger, plan) if shard is not None]
+    sent = [shard for shard in shards if shard.last.batch_id is not None]
+    summaries = [shard.last.summary for shard in shards if shard.last.summary is not None]
+    costs = [summary.cost_pico_usd for summary in summaries]
+    standards = [summary.standard_pico_usd for summary in summaries]
+    cost = None if None in costs else to_usd(sum(one or 0 for one in costs))
+    standard = None if None in standards else to_usd(sum(one or 0 for one in standards))
+    times = [shard.last.batch_times for shard in sent if shard.last.batch_times is not None]
+    return Landing(
+        ref=plan.ref,
+        path=path,
+        rows=table.rows,
+        outcomes=dict(table.outcomes),
+        requests=plan.requests,
+        reused=plan.reused,
+        folded=plan.rows - plan.unrenderable - plan.requests,
+        attempts=sum(shard.spec.requests for shard in sent),
+        input_tokens=sum(summary.input_tokens for summary in summaries),
+        cached_tokens=sum(summary.cached_tokens for summary in summaries),
+        output_tokens=sum(summary.output_tokens for summary in summaries),
+        cost_usd=cost,
+        standard_usd=standard,
+        saved_usd=None if cost is None or standard is None else standard - cost,
+        rate_source=summaries[0].rate_source if summaries else plan.estimate.rate_source,
+        estimate=plan.estimate,
+        turnaround_seconds=(
+            (max(ended for _, ended in times) - min(created for created, _ in times)).total_seconds() if times else None
+        ),
+        batch_ids=tuple(shard.last.batch_id for shard in sent if shard.last.batch_id is not None),
+        errors=dict(table.errors),
+        columns=tuple(
+            (field.name, str(field.type), (field.metadata or {}).get(b"description", b"").decode())
+            for field in table.schema
+        ),
+        size_bytes=size_bytes,
+    )
