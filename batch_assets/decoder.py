@@ -107,7 +107,8 @@ class ResponseDecoder:
     def _reason(self, value: Any) -> str:
         if type(value) is not dict:
             return f"not a JSON object: {_quoted(value)}"
-        first, *others = list(self._diagnose(value))
+        found_errors = list(self._diagnose(value))
+        first, others = _innermost(found_errors[0]), found_errors[1:]
         path = _path(first.instance_path)
         found: Any = value
         for step in first.instance_path:
@@ -165,6 +166,14 @@ def _plain_texts(texts: Sequence[str | bytes | None], errors: dict[int, str]) ->
 
 
 # ---------------------------------------------------------------- messages
+
+
+def _innermost(error: Any) -> Any:
+    """Go into a union (an optional value) to the alternative that came furthest: that is what the model meant."""
+    alternatives = [errors for errors in getattr(error.kind, "context", None) or () if errors]
+    if not alternatives:
+        return error
+    return _innermost(max((errors[0] for errors in alternatives), key=lambda inner: len(inner.instance_path)))
 
 
 def _quoted(value: Any) -> str:

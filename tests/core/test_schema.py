@@ -400,6 +400,8 @@ def test_a_decoded_table_survives_parquet() -> None:
         ({"items": [{"what": "", "when": None, "color": "red"}]}, ["items[0].what:"]),
         ({"items": [{"what": "a", "when": None}]}, ["items[0]:", "color"]),
         ({"extra": 1}, ["extra"]),
+        ({"maybe": -1}, ["maybe:", "minimum", "got -1"]),
+        ({"best": {"what": 1, "when": None, "color": "red"}}, ["best.what:", "string", "got 1"]),
         ({"tags": ["x" * 3000, 4]}, ["tags[1]:"]),
         ({"code": "x" * 3000}, ["code:", "xxx…"]),
         ({"at": "2026-11-23T10:00:00"}, ["at:", "date-time"]),
