@@ -22,10 +22,6 @@ Maker = Callable[[Reading, int], Any]
 _DEEPEST = 8  # levels of a recursive schema that are filled
 _BOUNDS = re.compile(r"(-?\d+)\s*(?:-|–|—|to|and|\.\.+)\s*(-?\d+)")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w])")
-_URGENT = re.compile(
-    r"\b(?:urgent(?:ly)?|immediately|asap|emergency|stolen|lost|fraud\w*|right away|now|help|cannot|can't)\b|!",
-    re.IGNORECASE,
-)
 _RATING = re.compile(r"urgen|prior|sever|import|critical", re.IGNORECASE)
 
 
@@ -180,7 +176,7 @@ class _Compiler:
         index = LabelIndex([re.sub(r"^(?:is|has|needs|wants|can)_", "", name)])
 
         def make(reading: Reading, depth: int) -> bool:
-            return bool(index.ranked(reading)) or (urgent and _URGENT.search(reading.text[:8000]) is not None)
+            return bool(index.ranked(reading)) or (urgent and reading.alarms > 0)
 
         return make
 
@@ -193,7 +189,7 @@ class _Compiler:
         def make(reading: Reading, depth: int) -> Any:
             if rating:
                 floor, ceiling = low if low is not None else 1, high if high is not None else 5
-                cues = min(3, len(_URGENT.findall(reading.text[:8000])))
+                cues = min(3, reading.alarms)
                 value: float = floor + (ceiling - floor) * (0.25 + 0.25 * cues)
             elif (found := _number_in(reading, low, high)) is not None:
                 value = found

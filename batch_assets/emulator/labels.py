@@ -43,8 +43,9 @@ class LabelIndex:
     ) -> dict[int, float]:
         scores: dict[int, float] = {}
         for key in found:
-            for label, weight in postings.get(key, ()):
-                scores[label] = scores.get(label, 0.0) + weight
+            if key in postings:
+                for label, weight in postings[key]:
+                    scores[label] = scores.get(label, 0.0) + weight
         return scores
 
 

@@ -3,12 +3,14 @@
 import os
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 _BLOCK_BYTES = 1 << 20
+_NEAR_BYTES = 1 << 16  # what one read brings
 
 
 class LineFile:
@@ -47,8 +49,27 @@ class LineFile:
         return os.pread(self._fd, self._starts[position + 1] - start - 1, start)
 
     def __iter__(self) -> Iterator[bytes]:
-        for position in range(len(self)):
-            yield self[position]
+        with os.fdopen(os.dup(self._fd), "rb", buffering=_BLOCK_BYTES) as file:
+            file.seek(0)
+            for line in islice(file, len(self)):
+                yield line.removesuffix(b"\n")
+
+    def several(self, positions: Sequence[int], max_bytes: int) -> list[bytes]:
+        """The lines at the first of `positions`, up to about `max_bytes` together; near ones come in one read."""
+        wanted = 0
+        for taken, position in enumerate(positions, start=1):
+            wanted += self._starts[position + 1] - self._starts[position]
+            if wanted >= max_bytes:
+                positions = positions[:taken]
+                break
+        found: dict[int, bytes] = {}
+        block, begin = b"", 0
+        for position in sorted(positions):
+            start, end = self._starts[position], self._starts[position + 1] - 1
+            if end > begin + len(block):
+                block, begin = os.pread(self._fd, max(end - start, _NEAR_BYTES), start), start
+            found[position] = block[start - begin : end - begin]
+        return [found[position] for position in positions]
 
     def close(self) -> None:
         if self._fd >= 0:

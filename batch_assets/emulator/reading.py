@@ -30,6 +30,9 @@ _COMMON = """
     their these those too very about after again also because before here him his her more most not now off only
     other over own same some such still get got
 """
+_ALARMING = frozenset(
+    {"urgent", "urgently", "immediately", "asap", "emergency", "stolen", "lost", "fraud", "now", "help"}
+)
 _STOPWORDS = frozenset(_COMMON.split())
 
 
@@ -58,7 +61,7 @@ def stem(word: str) -> str:
 
 def squeeze(text: str, max_chars: int) -> str:
     """One line of at most `max_chars` characters, cut at a word with an ellipsis."""
-    line = " ".join(text[: 4 * max_chars + 100].split())
+    line = " ".join((text if len(text) < 4 * max_chars else text[: 4 * max_chars + 100]).split())
     if len(line) <= max_chars:
         return line
     cut = line[: max(1, max_chars - 1)]
@@ -92,7 +95,17 @@ class Reading:
     @_Lazy
     def stems(self) -> dict[str, int]:
         """Stem -> how often, of the words that say something."""
-        return Counter(stem(word) for word in self.words if len(word) > 2 and word not in _STOPWORDS)
+        counts: dict[str, int] = {}
+        for word in self.words:
+            if len(word) > 2 and word not in _STOPWORDS:
+                key = stem(word)
+                counts[key] = counts.get(key, 0) + 1
+        return counts
+
+    @_Lazy
+    def alarms(self) -> int:
+        """How many words and marks of the beginning sound urgent."""
+        return self.text.count("!", 0, 8000) + sum(map(_ALARMING.__contains__, self.words))
 
     @_Lazy
     def sentences(self) -> list[str]:

@@ -28,6 +28,8 @@ from batch_assets.emulator.wire import Wire
 
 _CHUNK_REQUESTS = 512
 _CHUNK_SECONDS = 0.1
+_CHUNK_BYTES = 1 << 22
+_BLOCK_REQUESTS = 64  # neighbours stay near each other, so that one read brings many
 _TICK_SECONDS = 0.05
 _BUFFER_BYTES = 1 << 20
 _OPEN_INPUTS = 32  # inputs kept open with their order of execution
@@ -168,8 +170,11 @@ class Worker:
         done = batch.executed
         stop_at = time.monotonic() + _CHUNK_SECONDS
         now = int(self._clock.now())
-        while done < min(upto, batch.executed + _CHUNK_REQUESTS) and time.monotonic() < stop_at:
-            result = wire.execute(batch, lines[order[done]], now, rules.strike)
+        chunk = order[done : min(upto, done + _CHUNK_REQUESTS)]
+        for line in lines.several(chunk, _CHUNK_BYTES):
+            if time.monotonic() > stop_at:
+                break
+            result = wire.execute(batch, line, now, rules.strike)
             (output if result.ok else errors).extend(result.line)
             batch.succeeded += result.ok
             batch.errored += not result.ok
@@ -255,9 +260,7 @@ class Worker:
             self._inputs.move_to_end(batch.id)
             return self._inputs[batch.id]
         lines = LineFile(self._store.input_path(batch.id))
-        order = list(range(len(lines)))
-        Random(batch.order_seed).shuffle(order)  # noqa: S311 -- not a secret
-        self._inputs[batch.id] = lines, array("I", order)
+        self._inputs[batch.id] = lines, _shuffled(len(lines), Random(batch.order_seed))  # noqa: S311 -- not a secret
         if len(self._inputs) > _OPEN_INPUTS:
             self._inputs.popitem(last=False)[1][0].close()
         return self._inputs[batch.id]
@@ -266,3 +269,17 @@ class Worker:
         if batch_id in self._inputs:
             self._inputs.pop(batch_id)[0].close()
         self._store.input_path(batch_id).unlink(missing_ok=True)
+
+
+def _shuffled(count: int, random: Random) -> "array[int]":
+    """0 to count - 1: blocks of neighbours in random order, and each in random order inside."""
+    starts = list(range(0, count, _BLOCK_REQUESTS))
+    random.shuffle(starts)
+    order = array("I")
+    for start in starts:
+        block = list(range(start, min(count, start + _BLOCK_REQUESTS)))
+        random.shuffle(block)
+        order.extend(block)
+    if count > 1 and all(i == position for i, position in enumerate(order)):
+        order.reverse()
+    return order
