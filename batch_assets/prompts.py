@@ -61,7 +61,7 @@ class _NullColumn(jinja2.StrictUndefined):
         return hash(None)
 
 
-class _NullValue(Exception):  # noqa: N818  # a signal between the template and its renderer, seen by no caller
+class _NullValue(Exception):  # a signal between the template and its renderer, seen by no caller
     """A null inside a value (a field of a struct, an item of a list) reached the text."""
 
 
