@@ -1,0 +1,258 @@
+"""`batch_asset` and `build_batch_asset`: one ordinary asset that plans, parks, and lands a table."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal
+
+from dagster import (
+    AssetDep,
+    AssetExecutionContext,
+    AssetIn,
+    AssetKey,
+    AssetsDefinition,
+    BackfillPolicy,
+    BetaWarning,
+    ConfigurableResource,
+    Field,
+    PartitionsDefinition,
+    TimeWindowPartitionsDefinition,
+    asset,
+)
+from pydantic import BaseModel
+
+from batch_assets.dagster.io_manager import OWN_TABLES_KEY, store_tables
+from batch_assets.dagster.materializing import Source, materialize
+from batch_assets.dagster.resources import STORE_KEY
+from batch_assets.dagster.upstream import Upstream
+from batch_assets.engine import AssetSpec
+from batch_assets.errors import ConfigError
+from batch_assets.prompts import Prompt
+from batch_assets.records import Request
+from batch_assets.schema import OutputSchema
+
+OutputType = type[BaseModel] | type[str] | Mapping[str, Any]
+"""A pydantic model, `str` for plain text, or a JSON schema of an object."""
+
+_SPEC = "batch_assets_spec"
+_REFRESH = {
+    "refresh": Field(
+        bool, default_value=False, description="Buy every request of the run's partitions anew, finished ones too."
+    )
+}
+
+
+def batch_asset(  # the long list is the public API
+    *,
+    provider: str,
+    model: str,
+    prompt: str | Callable[[dict[str, Any]], str],
+    output_type: OutputType,
+    row_key: str,
+    system: str | None = None,
+    max_output_tokens: int | None = None,
+    max_cost_usd: Decimal | float | str | None = None,
+    max_attempts: int = 3,
+    endpoint: Literal["chat", "responses", "embeddings"] = "chat",
+    params: Mapping[str, Any] | None = None,
+    output_columns: Sequence[str] | None = None,
+    pricing: Mapping[str, Mapping[str, float]] | None = None,
+    on_change: Literal["finish", "cancel"] = "finish",
+    on_ambiguous: Literal["hold", "resubmit", "fail"] = "hold",
+    name: str | None = None,
+    key_prefix: str | Sequence[str] | None = None,
+    ins: Mapping[str, AssetIn] | None = None,
+    deps: Sequence[Any] | None = None,
+    partitions_def: PartitionsDefinition[Any] | None = None,
+    backfill_policy: BackfillPolicy | None = None,
+    kinds: set[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    code_version: str | None = None,
+    description: str | None = None,
+    io_manager_key: str | None = None,
+    **dagster_options: Any,
+) -> Callable[[Callable[..., Any]], AssetsDefinition]:
+    """Make an asset of a function that returns the rows of one partition: each row is a request, the answers a table.
+
+    The function's parameters are `Upstream` handles of the assets above (`ins` and `deps` as in `dagster.asset`),
+    resources by annotation, and `context`. It returns record batches, a table, a DataFrame, or dicts.
+
+    `provider` is the key of a resource; `prompt` a Jinja2 template over a row's columns, or a function of a row;
+    `row_key` the column that names a row; `output_columns` the source columns that go to the output (default: all);
+    `max_cost_usd` refuses a partition's plan before anything is sent; `params` goes to the provider as it is; `pricing`
+    gives own rates by model, in USD per million tokens; `on_change` says what happens to the batches of a plan that is
+    replaced; `on_ambiguous` what happens to a batch whose creation cannot be settled by looking.
+
+    Time-partitioned assets run a backfill as one run, unless `backfill_policy` says otherwise. All other options of
+    `dagster.asset` pass through: group_name, owners, tags, pool, retry_policy, automation_condition, ...
+    Raises ConfigError, PromptError, SchemaError.
+    """
+    _refuse_options(dagster_options)
+
+    def decorate(function: Callable[..., Any]) -> AssetsDefinition:
+        asset_name = name or function.__name__
+        prefix = [key_prefix] if isinstance(key_prefix, str) else list(key_prefix or ())
+        spec = _spec(
+            AssetKey([*prefix, asset_name]),
+            provider=provider,
+            prompt=Prompt(prompt, system=system),
+            schema=_schema(output_type),
+            request={
+                "model": model,
+                "endpoint": endpoint,
+                "system": system,
+                "max_output_tokens": max_output_tokens,
+                "params": dict(params or {}),
+            },
+            row_key=row_key,
+            output_columns=tuple(output_columns) if output_columns is not None else None,
+            max_cost_usd=None if max_cost_usd is None else Decimal(str(max_cost_usd)),
+            max_attempts=max_attempts,
+            pricing=dict(pricing or {}),
+            on_change=on_change,
+            on_ambiguous=on_ambiguous,
+        )
+        parameters = _parameters(function, ins or {}, asset_name)
+        policy = backfill_policy
+        if policy is None and isinstance(partitions_def, TimeWindowPartitionsDefinition):
+            policy = BackfillPolicy.single_run()
+        options = {
+            "name": asset_name,
+            "key_prefix": key_prefix,
+            "deps": [*_deps(parameters.upstreams, ins or {}), *(deps or ())],
+            "partitions_def": partitions_def,
+            "backfill_policy": policy,
+            "kinds": kinds if kinds is not None else {provider, "parquet"},
+            "metadata": {"batch_assets/provider": provider, "batch_assets/model": model, **(metadata or {})},
+            "code_version": code_version or spec.code_version,
+            "description": description or inspect.getdoc(function),
+            "required_resource_keys": {provider, STORE_KEY, *parameters.resources},
+            "config_schema": _REFRESH,
+            **dagster_options,
+        }
+        return _build(
+            spec,
+            Source(function, parameters.upstreams, parameters.resources, parameters.context),
+            options,
+            io_manager_key,
+        )
+
+    return decorate
+
+
+def build_batch_asset(name: str, *, source: str | Sequence[str] | AssetKey, **options: Any) -> AssetsDefinition:
+    """Make a batch asset whose rows are those of the asset `source`, as they are. Options as in `batch_asset`."""
+    ins = dict(options.pop("ins", None) or {})
+    ins.setdefault("rows", AssetIn(key=AssetKey.from_coercible(source)))
+
+    def rows_of_source(rows: Upstream) -> Iterator[Any]:
+        return rows.batches()
+
+    return batch_asset(name=name, ins=ins, **options)(rows_of_source)
+
+
+def spec_of(definition: object) -> AssetSpec | None:
+    """What a batch asset is to the engine; None for any other definition."""
+    if not isinstance(definition, AssetsDefinition) or not definition.is_executable:
+        return None
+    compute = getattr(definition.node_def, "compute_fn", None)
+    spec = getattr(getattr(compute, "decorated_fn", None), _SPEC, None)
+    return spec if isinstance(spec, AssetSpec) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parameters:
+    upstreams: dict[str, AssetKey]
+    resources: tuple[str, ...]
+    context: bool
+
+
+def _build(spec: AssetSpec, source: Source, options: dict[str, Any], io_manager_key: str | None) -> AssetsDefinition:
+    def compute(context: AssetExecutionContext) -> Iterator[Any]:
+        yield from materialize(context, spec, source)
+
+    compute.__name__ = spec.asset.rsplit("/", 1)[-1]
+    setattr(compute, _SPEC, spec)
+    given = {key: value for key, value in options.items() if value is not None}
+    if io_manager_key is None:  # downstream assets load the table through the store that wrote it
+        io_manager_key, given["resource_defs"] = OWN_TABLES_KEY, {OWN_TABLES_KEY: store_tables}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BetaWarning)  # backfill_policy and resource_defs, for years now
+        definition: AssetsDefinition = asset(output_required=False, io_manager_key=io_manager_key, **given)(compute)
+    return definition
+
+
+def _spec(key: AssetKey, *, request: dict[str, Any], schema: OutputSchema, **options: Any) -> AssetSpec:
+    full = Request(json_schema=schema.json_schema, schema_name=schema.name, **request)
+    return AssetSpec(asset=key.to_user_string(), request=full, schema=schema, **options)
+
+
+def _schema(output_type: OutputType) -> OutputSchema:
+    if isinstance(output_type, Mapping):
+        return OutputSchema.from_json_schema(output_type)
+    return OutputSchema.of(output_type)
+
+
+def _parameters(function: Callable[..., Any], ins: Mapping[str, AssetIn], name: str) -> _Parameters:
+    hints = _hints(function)
+    upstreams: dict[str, AssetKey] = {}
+    resources = []
+    context = False
+    for parameter in inspect.signature(function).parameters.values():
+        hint = hints.get(parameter.name)
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
+            raise ConfigError(f"{name}: the parameter {parameter} has no name of an asset; write each asset by name")
+        if parameter.name == "context":
+            context = True
+        elif isinstance(hint, type) and issubclass(hint, ConfigurableResource):
+            resources.append(parameter.name)
+        elif hint in (None, Upstream, Any):
+            upstreams[parameter.name] = _key(parameter.name, ins.get(parameter.name))
+        else:
+            raise ConfigError(
+                f"{name}: the parameter {parameter.name!r} is annotated {hint!r}; annotate it `Upstream` for an asset "
+                "above, or with the class of a resource"
+            )
+    unknown = sorted(set(ins) - set(upstreams))
+    if unknown:
+        raise ConfigError(f"{name}: `ins` names {unknown}, which are not parameters of the function")
+    return _Parameters(upstreams=upstreams, resources=tuple(resources), context=context)
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except NameError:  # an annotation that only a type checker sees
+        return {key: None for key, value in inspect.get_annotations(function).items() if "Upstream" in str(value)}
+
+
+def _key(parameter: str, asset_in: AssetIn | None) -> AssetKey:
+    if asset_in is None:
+        return AssetKey(parameter)
+    if asset_in.key is not None:
+        return AssetKey.from_coercible(asset_in.key)
+    prefix = asset_in.key_prefix or []
+    return AssetKey([*([prefix] if isinstance(prefix, str) else prefix), parameter])
+
+
+def _deps(upstreams: Mapping[str, AssetKey], ins: Mapping[str, AssetIn]) -> list[AssetDep]:
+    return [
+        AssetDep(key, partition_mapping=ins[name].partition_mapping if name in ins else None)
+        for name, key in upstreams.items()
+    ]
+
+
+def _refuse_options(options: Mapping[str, Any]) -> None:
+    allowed = {name for name in inspect.signature(asset).parameters if name not in ("compute_fn", "kwargs")}
+    taken = {"output_required", "config_schema", "required_resource_keys", "resource_defs", "io_manager_def", "key"}
+    for option in options:
+        if option not in allowed or option in taken:
+            raise ConfigError(
+                f"batch_asset has no option {option!r}"
+                + ("; a batch asset sets it itself" if option in taken else "; see dagster.asset for those that pass")
+            )

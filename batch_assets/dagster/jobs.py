@@ -1,0 +1,113 @@
+"""The two jobs: `batch_advance` does an account's heavy work, `batch_cancel` is a person's way to give up a night."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dagster import Config, JobDefinition, OpExecutionContext, build_resources, job, op
+from dagster import in_process_executor as in_process
+from pydantic import Field
+
+from batch_assets.dagster.parking import ABANDONED_TAG
+from batch_assets.dagster.resources import STORE_KEY
+from batch_assets.dagster.waiting import end_waits
+from batch_assets.engine import advance_account
+from batch_assets.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from batch_assets.dagster.resources import BatchProviderResource, BatchStore
+
+ADVANCE_JOB = "batch_advance"
+CANCEL_JOB = "batch_cancel"
+ACCOUNT_TAG = "batch_assets/account"
+
+
+class AdvanceConfig(Config):
+    """What one batch_advance run works on."""
+
+    provider: str = Field(description="Resource key of the provider whose account is advanced.")
+
+
+class CancelConfig(Config):
+    """What is given up."""
+
+    asset: str = Field(description="Key of the batch asset, its parts joined by `/`.")
+    partitions: list[str] = Field(default=[], description="Partitions to give up; none: all that wait.")
+
+
+def advance_config(provider: str) -> dict[str, Any]:
+    """The run config of batch_advance for one provider."""
+    return {"ops": {ADVANCE_JOB: {"config": {"provider": provider}}}}
+
+
+def advance_job(providers: Mapping[str, BatchProviderResource], store: BatchStore) -> JobDefinition:
+    """The job that harvests, retries, admits and submits for one provider account."""
+
+    @op(name=ADVANCE_JOB)
+    def advance(context: OpExecutionContext, config: AdvanceConfig) -> str:
+        resource = providers.get(config.provider)
+        if resource is None:
+            raise ConfigError(f"there is no provider {config.provider!r}; the resources are {sorted(providers)}")
+        # Only this provider is initialised: another one's missing key does not stop it.
+        with build_resources({STORE_KEY: store, config.provider: resource}, instance=context.instance) as resources:
+            ledger = getattr(resources, STORE_KEY).ledger()
+            provider = getattr(resources, config.provider).provider(config.provider)
+            summary = advance_account(ledger, provider, log=context.log.info)
+        context.log.info(summary)
+        return summary
+
+    @job(name=ADVANCE_JOB, executor_def=in_process, description=advance_job.__doc__)
+    def batch_advance() -> None:
+        advance()
+
+    return batch_advance
+
+
+def cancel_job(providers: Mapping[str, BatchProviderResource], store: BatchStore) -> JobDefinition:
+    """The job that cancels what parked runs wait for. What the provider has finished is kept for the next run."""
+
+    @op(name=CANCEL_JOB)
+    def cancel(context: OpExecutionContext, config: CancelConfig) -> None:
+        with build_resources({STORE_KEY: store}, instance=context.instance) as resources:
+            ledger = getattr(resources, STORE_KEY).ledger()
+        waits = ledger.waits()
+        unwanted = [
+            wait
+            for wait in waits
+            if wait.asset == config.asset
+            and (not config.partitions or any(ref.partition in config.partitions for ref in wait.plans))
+        ]
+        if not unwanted:
+            context.log.info(f"Nothing waits for {config.asset} {config.partitions or ''}")
+            return
+        partial = [
+            wait
+            for wait in unwanted
+            if config.partitions and {ref.partition for ref in wait.plans} - set(config.partitions)
+        ]
+        if partial:
+            others = sorted({str(ref.partition) for wait in partial for ref in wait.plans} - set(config.partitions))
+            raise ConfigError(
+                f"one run waits for {config.partitions} and for {others}: its range lands together. Give up all "
+                "of them, or let it finish"
+            )
+        wanted = {ref for wait in waits if wait not in unwanted for ref in wait.plans}
+        names = {ledger.plan(ref).provider for wait in unwanted for ref in wait.plans if ref.generation > 0}
+        for name in sorted(names):
+            if name not in providers:
+                raise ConfigError(f"the plan was sent to {name!r}, which is no resource now: {sorted(providers)}")
+            with build_resources({name: providers[name]}, instance=context.instance) as resources:
+                plans = end_waits(ledger, getattr(resources, name).provider(name), unwanted, wanted)
+            context.log.info(f"{name}: {plans} plan(s) canceled")
+        for wait in unwanted:
+            ledger.end_wait(wait.wait_id)
+            if context.instance.has_run(wait.run_id):
+                context.instance.add_run_tags(wait.run_id, {ABANDONED_TAG: f"canceled by run {context.run.run_id}"})
+
+    @job(name=CANCEL_JOB, executor_def=in_process, description=cancel_job.__doc__)
+    def batch_cancel() -> None:
+        cancel()
+
+    return batch_cancel

@@ -1,0 +1,241 @@
+"""The run of a batch asset: plan and submit, then land or park; or, resumed, land what was planned.
+
+A resumed run never reads the source: it may have changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dagster import (
+    AssetExecutionContext,
+    AssetKey,
+    AssetMaterialization,
+    Failure,
+    MaterializeResult,
+    RetryRequested,
+)
+
+from batch_assets.dagster.metadata import landing_metadata
+from batch_assets.dagster.parking import check_resumable, park, resumed_waits
+from batch_assets.dagster.resources import STORE_KEY, BatchProviderResource, BatchStore
+from batch_assets.dagster.rows import record_batches
+from batch_assets.dagster.upstream import Upstream, UpstreamLoader
+from batch_assets.engine import collect, plan_partition, plan_status, submit_waiting, wait_for
+from batch_assets.errors import BatchAssetsError, ConfigError, InputError, PlanRefused, StoreError
+from batch_assets.records import PlanRef
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from batch_assets.engine import AssetSpec
+    from batch_assets.ledger import Ledger
+    from batch_assets.providers.protocol import Provider
+    from batch_assets.records import Landing, PlanStatus
+
+_Kind = TypeVar("_Kind")
+
+_FOR_A_PERSON = (ConfigError, InputError, PlanRefused)
+"""Another attempt by itself changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The user's function, and what it is called with."""
+
+    function: Callable[..., Any]
+    upstreams: Mapping[str, AssetKey]
+    resources: tuple[str, ...]
+    context: bool
+
+    def rows(
+        self, context: AssetExecutionContext, loader: UpstreamLoader, partition: str | None
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of one partition. The function is called when the first batch is asked for."""
+        arguments: dict[str, Any] = {name: loader.upstream(key, partition) for name, key in self.upstreams.items()}
+        arguments |= {name: getattr(context.resources, name) for name in self.resources}
+        if self.context:
+            arguments["context"] = context
+        rows = self.function(**arguments)
+        if rows is None:
+            raise InputError(f"{context.asset_key.to_user_string()} returned None; return the rows of the partition")
+        yield from rows.batches() if isinstance(rows, Upstream) else record_batches(rows)
+
+
+@dataclass(kw_only=True)
+class _Night:
+    """One run of one batch asset."""
+
+    context: AssetExecutionContext
+    spec: AssetSpec
+    source: Source
+    store: BatchStore
+    ledger: Ledger
+    provider: Provider
+    failures: dict[str | None, Exception] = field(default_factory=dict)
+    """Partitions that could not be planned."""
+
+    @property
+    def partitions(self) -> list[str | None]:
+        return [None] if self.context.assets_def.partitions_def is None else list(self.context.partition_keys)
+
+    def refs(self) -> list[PlanRef]:
+        """The plan of each partition: those that the run resumes, else the ones that it makes now."""
+        resumed = self._resumed()
+        return [
+            resumed[partition] if partition in resumed else self._planned(partition) for partition in self.partitions
+        ]
+
+    def _resumed(self) -> dict[str | None, PlanRef]:
+        """Plans by partition. Generation 0 stands for a partition that could not be planned: its run plans again."""
+        wait_ids = resumed_waits(self.context.run)
+        if not wait_ids:
+            return {}
+        return {
+            ref.partition: ref
+            for wait in self.ledger.waits()
+            if wait.wait_id in wait_ids and wait.asset == self.spec.asset
+            for ref in wait.plans
+            if ref.generation > 0
+        }
+
+    def _planned(self, partition: str | None) -> PlanRef:
+        try:
+            plan = plan_partition(
+                self.ledger,
+                self.provider,
+                self.spec,
+                partition,
+                self.source.rows(self.context, UpstreamLoader(self.context), partition),
+                refresh=bool((self.context.op_execution_context.op_config or {}).get("refresh")),
+            )
+        except (ConfigError, StoreError, RetryRequested):
+            raise
+        except Exception as error:
+            if len(self.partitions) == 1:
+                raise
+            self.context.log.exception(f"{self.spec.asset}: partition {partition} cannot be planned: {error}")
+            self.failures[partition] = error
+            return PlanRef(asset=self.spec.asset, partition=partition, generation=0)
+        verb = f"refused: {plan.refused}" if plan.refused else f"{len(plan.shards)} batch(es) to send"
+        self.context.log.info(
+            f"{self.spec.asset}{f', {partition}' if partition else ''}: {plan.rows} rows, {plan.requests} requests, "
+            f"{plan.reused} of them known already; estimated ${plan.estimate.usd}; {verb}"
+        )
+        return plan.ref
+
+    def statuses(self, refs: list[PlanRef]) -> list[PlanStatus]:
+        return [plan_status(self.ledger, ref) for ref in refs if ref.generation > 0]
+
+    def land(self, refs: list[PlanRef]) -> Iterator[MaterializeResult[Any]]:
+        """Publish the tables. One that fails in a range does not take the others' materializations with it."""
+        metadata: dict[str | None, dict[str, Any]] = {}
+        failed: dict[str | None, Exception] = {}
+        for ref in refs:
+            try:
+                landing = collect(self.ledger, self.store.table_store(), ref)
+            except Exception as error:
+                if len(refs) == 1:
+                    raise
+                self.context.log.exception(f"{self.spec.asset}: {ref.partition} did not land: {error}")
+                failed[ref.partition] = error
+            else:
+                metadata[ref.partition] = self._metadata(landing)
+        if failed:
+            for partition, figures in metadata.items():
+                self.context.log_event(
+                    AssetMaterialization(self.context.asset_key, partition=partition, metadata=figures)
+                )
+            raise Failure(
+                f"{len(failed)} of {len(refs)} partitions did not land: "
+                + "; ".join(f"{partition}: {error}" for partition, error in list(failed.items())[:5])
+            )
+        if len(refs) == 1:
+            yield MaterializeResult(metadata=metadata[refs[0].partition])
+            return
+        for partition, figures in metadata.items():
+            self.context.add_asset_metadata(figures, partition_key=partition)
+        yield MaterializeResult()
+
+    def _metadata(self, landing: Landing) -> dict[str, Any]:
+        return landing_metadata(
+            landing, partitioned=landing.ref.partition is not None, console_url=self.provider.console_url
+        )
+
+    def run(self) -> Iterator[MaterializeResult[Any]]:
+        """Plan, submit, and land or park."""
+        refs = self.refs()
+        if len(self.failures) == len(refs):
+            raise next(iter(self.failures.values()))
+        statuses = self.statuses(refs)
+        if not all(status.settled for status in statuses):
+            statuses = self._send(refs, statuses)
+        refused = [status for status in statuses if status.refused]
+        if len(refs) == 1 and refused:
+            raise PlanRefused(str(refused[0].refused))
+        if all(status.settled for status in statuses) and not refused and not self.failures:
+            yield from self.land(refs)
+            return
+        if self.store.wait_seconds is not None:
+            self._raise_waited(statuses)
+        check_resumable(self.context)
+        park(self.context, self.ledger, refs, statuses, hold=self.store.hold == "auto")
+
+    def _send(self, refs: list[PlanRef], statuses: list[PlanStatus]) -> list[PlanStatus]:
+        if self.store.wait_seconds is None:
+            check_resumable(self.context)
+            sent = submit_waiting(self.ledger, self.provider, log=self.context.log.info)
+            self.context.log.info(f"{sent} batch(es) sent to {self.provider.name}")
+            return self.statuses(refs)
+        open_refs = [status.ref for status in statuses if not status.settled]
+        wait_for(
+            self.ledger,
+            self.provider,
+            open_refs,
+            timeout_seconds=self.store.wait_seconds,
+            interval_seconds=min(5.0, self.store.wait_seconds / 20),
+            on_progress=self._log_progress,
+            log=self.context.log.info,
+        )
+        return self.statuses(refs)
+
+    def _log_progress(self, statuses: list[PlanStatus]) -> None:
+        done, total = sum(status.results for status in statuses), sum(status.requests for status in statuses)
+        self.context.log.debug(f"{self.spec.asset}: {done} of {total} results")
+
+    def _raise_waited(self, statuses: list[PlanStatus]) -> None:
+        """A run that waits itself and does not end well ends as a failure: nothing would resume it."""
+        for error in self.failures.values():
+            raise error
+        for status in statuses:
+            if status.refused:
+                raise PlanRefused(f"{status.ref.partition}: {status.refused}")
+        done, total = sum(status.results for status in statuses), sum(status.requests for status in statuses)
+        raise Failure(
+            f"{self.spec.asset}: {done} of {total} results after wait_seconds={self.store.wait_seconds:g}. The "
+            "batches go on at the provider; run it again to go on waiting, nothing is bought twice."
+        )
+
+
+def materialize(context: AssetExecutionContext, spec: AssetSpec, source: Source) -> Iterator[MaterializeResult[Any]]:
+    """The body of a batch asset's step. Yields nothing if it parks."""
+    spec = replace(spec, asset=context.asset_key.to_user_string())
+    try:
+        store = _resource(context, STORE_KEY, BatchStore)
+        account = _resource(context, spec.provider, BatchProviderResource)  # type: ignore[type-abstract]  # any of them
+        provider = account.provider(spec.provider)
+        night = _Night(context=context, spec=spec, source=source, store=store, ledger=store.ledger(), provider=provider)
+        yield from night.run()
+    except _FOR_A_PERSON as error:
+        raise Failure(str(error), metadata={"batch_assets/error": type(error).__name__}, allow_retries=False) from error
+    except BatchAssetsError as error:
+        raise Failure(str(error), metadata={"batch_assets/error": type(error).__name__}) from error
+
+
+def _resource(context: AssetExecutionContext, key: str, kind: type[_Kind]) -> _Kind:
+    resource = getattr(context.resources, key)
+    if not isinstance(resource, kind):
+        raise ConfigError(f"the resource {key!r} is a {type(resource).__name__}; it must be a {kind.__name__}")
+    return resource

@@ -1,0 +1,142 @@
+"""Resources: a provider's account, and the store. Every field says what it is and in which unit."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from dagster import ConfigurableResource, EnvVar
+from pydantic import Field, PrivateAttr
+
+from batch_assets.errors import ConfigError
+from batch_assets.ledger import Ledger
+from batch_assets.providers.openai import OpenAIProvider
+from batch_assets.storage.local import LocalStore
+from batch_assets.tables import TableStore
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance, InitResourceContext
+
+    from batch_assets.providers.protocol import Provider
+    from batch_assets.storage.protocol import ObjectStore
+
+STORE_KEY = "batch_store"
+"""Resource key of the BatchStore."""
+
+
+class BatchProviderResource(ConfigurableResource, ABC):  # type: ignore[type-arg]  # it gives itself
+    """Base of the providers' resources. Subclass it to add a provider."""
+
+    @abstractmethod
+    def provider(self, name: str) -> Provider:
+        """The account under the resource's key `name`."""
+
+    def offline(self, name: str) -> Provider:
+        """The same without its secrets, to check requests by when definitions load; it can send nothing."""
+        known = {field: getattr(self, field) for field in type(self).model_fields}
+        return type(self)(**{field: value for field, value in known.items() if not _is_env(value)}).provider(name)
+
+
+class OpenAIBatchResource(BatchProviderResource):
+    """An account at OpenAI, or at a server that speaks its batch API."""
+
+    api_key: str | None = Field(
+        default=None, repr=False, description="API key; default: the environment variable OPENAI_API_KEY."
+    )
+    base_url: str | None = Field(
+        default=None,
+        description="Root of the API; default: the environment variable OPENAI_BASE_URL, else https://api.openai.com/v1.",
+    )
+    organization: str | None = Field(
+        default=None, description="Organization id; default: the environment variable OPENAI_ORG_ID."
+    )
+    project: str | None = Field(
+        default=None, description="Project id; default: the environment variable OPENAI_PROJECT_ID."
+    )
+    timeout_seconds: float = Field(
+        default=600, gt=0, description="How long one read of a connection may take, in seconds (uploads, downloads)."
+    )
+    max_retries: int = Field(
+        default=2, ge=0, description="Retries of calls that only read or upload. A create call is never retried."
+    )
+
+    def provider(self, name: str) -> OpenAIProvider:
+        """The account under the resource's key `name`."""
+        return OpenAIProvider(
+            name=name,
+            api_key=self.api_key,
+            base_url=self.base_url,
+            organization=self.organization,
+            project=self.project,
+            timeout_seconds=self.timeout_seconds,
+            max_retries=self.max_retries,
+        )
+
+
+class BatchStore(ConfigurableResource):  # type: ignore[type-arg]  # it gives itself
+    """Where the state and the tables are: one folder or bucket, the only truth about what was sent and paid for."""
+
+    root: str | None = Field(
+        default=None,
+        description="Folder of the store; default: `batch_assets` in the storage folder of Dagster's home.",
+    )
+    namespace: str = Field(
+        default="default",
+        min_length=1,
+        description="Name of the deployment. Two deployments with different namespaces never touch "
+        "each other's batches.",
+    )
+    tables: str | None = Field(
+        default=None, description="Folder of the tables (Parquet); default: `tables` in the store's folder."
+    )
+    hold: Literal["auto", "off"] = Field(
+        default="auto",
+        description="`auto`: a backfill stays in progress until its tables have landed. `off`: the tables land as "
+        "well, but Dagster shows the backfill as failed.",
+    )
+    wait_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="How long a run waits itself for its batches, in seconds, for tests and for dg.materialize. "
+        "Default: it does not wait, it parks.",
+    )
+
+    _default_root: Path | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: InitResourceContext) -> None:
+        """Find the default folder."""
+        if self.root is None and context.instance is not None:
+            self._default_root = default_root(context.instance)
+
+    def object_store(self) -> ObjectStore:
+        """The store. Raises ConfigError, StoreError."""
+        return LocalStore(self._root())
+
+    def ledger(self) -> Ledger:
+        """The records in the store. Raises ConfigError, StoreError, UnknownFormat."""
+        return Ledger.open(self.object_store(), self.namespace)
+
+    def table_store(self) -> TableStore:
+        """The published tables."""
+        return TableStore(self.tables or str(self._root() / "tables"))
+
+    def _root(self) -> Path:
+        if self.root is None:
+            if self._default_root is None:
+                raise ConfigError("BatchStore has no `root` and no Dagster instance to take a default from; set `root`")
+            return self._default_root
+        if "://" in self.root:
+            raise ConfigError(f"BatchStore: `root` is {self.root!r}; this version stores in a folder, so give a path")
+        return Path(self.root).expanduser()
+
+
+def default_root(instance: DagsterInstance) -> Path:
+    """`batch_assets` in the storage folder of Dagster's home. Raises ConfigError where that folder does not last."""
+    if type(instance).__module__.split(".")[0] == "dagster_cloud":
+        raise ConfigError("On Dagster+ no folder outlasts a run: set `root` of BatchStore to shared storage")
+    return Path(instance.storage_directory()) / "batch_assets"
+
+
+def _is_env(value: object) -> bool:
+    return isinstance(value, EnvVar) or type(value).__name__ == "IntEnvVar"
