@@ -111,6 +111,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
         (State.CANCELING, Event.VANISH): State.LOST,
         (State.ENDED, Event.REQUEUE): State.WAITING,
         (State.ENDED, Event.HARVEST): State.HARVESTED,
+        (State.ENDED, Event.VANISH): State.LOST,
     }
 )
 

@@ -183,25 +183,25 @@ class Planner:
         """Plan the next rows. The batch has the row key and every column of the prompt."""
         self._add_keys(batch.column(self._row_key))
         rendered = self._prompt.render(batch)
-        errors = dict(rendered.errors)
-        contents = rendered.contents
+        errors, contents = dict(rendered.errors), rendered.contents
         for place, content in enumerate(contents):
             if content is not None and len(content) > self._max_content_bytes:
+                contents[place] = None
                 errors[place] = (
                     f"the prompt has {len(content):,} bytes, and the provider takes {self._max_content_bytes:,} at most"
                 )
-        places = [place for place in range(len(contents)) if place not in errors] if errors else range(len(contents))
-        kept = [contents[place] for place in places]
+        kept = [content for content in contents if content is not None]
         fingerprints = self._fingerprinter.of(kept)
         numbers, new = first_occurrences(self._index, *halves(fingerprints), self.requests)
         requests = np.full(batch.num_rows, -1, dtype=np.int64)
-        requests[np.fromiter(places, dtype=np.int64, count=len(kept))] = numbers
+        rendered_rows = np.array([content is not None for content in contents], dtype=bool)
+        requests[rendered_rows] = numbers
         self._hashes[2].update(np.ascontiguousarray(fingerprints).data)
         self._hashes[2].update(np.packbits(requests >= 0).data if errors else b"")
         planned = PlannedBatch(
             requests=requests,
             errors=errors,
-            contents=[kept[place] for place in new.tolist()],  # type: ignore[misc]  # as above
+            contents=[kept[place] for place in new.tolist()],
             fingerprints=fingerprints[new],
             first=self.requests,
         )
@@ -292,5 +292,5 @@ def in_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 def _batch_rows(batch: pa.RecordBatch) -> int:
     """Rows of a batch of at most BATCH_BYTES, going by the source's first rows."""
-    fitting = BATCH_BYTES * batch.num_rows // max(1, batch.nbytes)
+    fitting = BATCH_BYTES * batch.num_rows // max(1, int(batch.nbytes))
     return min(BATCH_ROWS, max(HASHED_ROWS, fitting // HASHED_ROWS * HASHED_ROWS))

@@ -172,7 +172,7 @@ class TableStore:
             file.unlink(missing_ok=True)
 
     def publish(self, file: Path, asset: str, partition: str | None, generation: int) -> bool:
-        """Put a finished table in its place, all at once, over an older generation only. False: a newer one is there."""
+        """Put a finished table in its place, all at once. False: a table of a newer generation is there, and stays."""
         target = Path(self.path(asset, partition))
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = Path(self.root, ".tmp", encode_key(f"{asset}|{partition}") + ".lock")

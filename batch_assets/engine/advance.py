@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from batch_assets.engine.harvest import close_without_results, failure, harvest
+from batch_assets.engine.harvest import Harvest, close_without_results, failure
 from batch_assets.engine.inherit import inherit, may_inherit
 from batch_assets.engine.lease import hold_account
 from batch_assets.engine.poll import BLOCKED_SECONDS, find_batches
@@ -77,37 +77,40 @@ class _Advance:
 
     def _bring_on(self, shard: Shard, batches: dict[str, BatchInfo | None]) -> None:
         """One shard, as far as it goes without sending it."""
-        ledger, provider = self._ledger, self._provider
-        if shard.state in {State.SUBMITTING, State.AMBIGUOUS}:
-            settled = reconcile(ledger, provider, shard, log=self._log)
-            self._done["settled"] += settled is not None
-            return
-        if shard.state is State.BLOCKED and ledger.age_seconds(shard.since) > BLOCKED_SECONDS:
-            ledger.advance(shard, Event.UNBLOCK)
-            return
-        if shard.state is State.WAITING and shard.spec.waits_for_earlier:
-            self._wait_for_earlier(shard)
-            return
-        if shard.last.batch_id not in batches:
-            return
-        batch = batches[shard.last.batch_id]
-        if batch is None:
-            text = f"the provider no longer knows batch {shard.last.batch_id}; whether it was paid for is not known"
-            close_without_results(ledger, shard, Event.VANISH, failure(Outcome.MISSING, text, "lost", curable=True))
-            self._done["lost"] += 1
-            return
+        ledger = self._ledger
+        match shard.state:
+            case State.SUBMITTING | State.AMBIGUOUS:
+                settled = reconcile(ledger, self._provider, shard, log=self._log)
+                self._done["settled"] += settled is not None
+            case State.BLOCKED if ledger.age_seconds(shard.since) > BLOCKED_SECONDS:
+                ledger.advance(shard, Event.UNBLOCK)
+            case State.WAITING if shard.spec.waits_for_earlier:
+                self._wait_for_earlier(shard)
+            case State.SUBMITTED | State.CANCELING | State.ENDED if shard.last.batch_id in batches:
+                batch = batches[shard.last.batch_id]
+                if batch is None:
+                    self._lost(shard)
+                elif batch.phase is BatchPhase.ENDED:
+                    self._harvest(shard, batch)
+
+    def _lost(self, shard: Shard) -> None:
+        text = f"the provider no longer knows batch {shard.last.batch_id}; whether it was paid for is not known"
+        failed = failure(Outcome.MISSING, text, "lost", curable=True)
+        close_without_results(self._ledger, shard, Event.VANISH, failed)
+        self._done["lost"] += 1
+
+    def _harvest(self, shard: Shard, batch: BatchInfo) -> None:
         if shard.state is not State.ENDED:
-            if batch.phase is not BatchPhase.ENDED:
-                return
-            ended = ledger.advance(shard, Event.END, reason=batch.error_message)
+            ended = self._ledger.advance(shard, Event.END, reason=batch.error_message)
             if ended is None:
                 return
             shard = ended
-        harvested = harvest(ledger, provider, shard, batch, log=self._log)
-        if harvested is not None and harvested.last.summary is not None:
-            counts = ", ".join(f"{count:,} {outcome}" for outcome, count in harvested.last.summary.outcomes.items())
-            self._log(f"batch {batch.batch_id} ({batch.raw_status}): {counts}")
-            self._done["harvested"] += 1
+        harvested = Harvest(self._ledger, self._provider, shard, batch, self._log).run()
+        if harvested is None or harvested.last.summary is None:
+            return
+        counts = ", ".join(f"{count:,} {outcome}" for outcome, count in harvested.last.summary.outcomes.items())
+        self._log(f"batch {batch.batch_id} ({batch.raw_status}): {counts}")
+        self._done["harvested"] += 1
 
     def _wait_for_earlier(self, shard: Shard) -> None:
         if not is_current(self._ledger, shard.spec.plan):

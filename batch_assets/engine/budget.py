@@ -78,8 +78,8 @@ class Budget:
         return (
             f"{self._total.requests:,} requests to {model} would cost {sort} ${bound:.4f} "
             f"({estimate.input_tokens:,} input and {estimate.output_tokens:,} output tokens, rates "
-            f"{estimate.rate_source}), above `max_cost_usd` of ${budget}. Nothing was sent. Raise `max_cost_usd`, lower "
-            "`max_output_tokens`, or plan fewer rows"
+            f"{estimate.rate_source}), above `max_cost_usd` of ${budget}. Nothing was sent. Raise `max_cost_usd`, "
+            "lower `max_output_tokens`, or plan fewer rows"
         )
 
     def _of(self, tokens: NDArray[np.int64], upper: NDArray[np.int64]) -> Estimate:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def cancel_plan(ledger: Ledger, provider: Provider, ref: PlanRef) -> None:
     """Cancel the plan of one generation. Done again, it changes nothing.
 
-    The next advance harvests what the provider had finished. Raises Transient or Blocked if the provider cannot be asked.
+    The next advance harvests what had finished. Raises Transient or Blocked if the provider cannot be asked.
     """
     for shard in shards_of(ledger, ledger.plan(ref)):
         if shard is None:

@@ -1,4 +1,4 @@
-"""Requests of a new plan that open batches of earlier generations hold: their results are taken, the rest is cut again."""
+"""Requests that open batches of earlier generations hold: their results are taken, the rest is cut again."""
 
 from __future__ import annotations
 

@@ -23,28 +23,28 @@ def reconcile(ledger: Ledger, provider: Provider, shard: Shard, *, log: Callable
     None while it is not settled. A listing that fails says nothing: raises Transient or Blocked.
     """
     if shard.state is State.SUBMITTING:
-        if ledger.age_seconds(shard.since) <= (shard.last.lease_seconds or INTENT_SECONDS):
-            return None
-        reason = "the process that was sending it did not come back"
-        doubted = ledger.advance(shard, Event.DOUBT, reason=reason)
-        if doubted is None:
-            return None
-        shard = doubted
+        doubted = _doubt(ledger, shard)
+        return None if doubted is None else reconcile(ledger, provider, doubted, log=log)
     found = _stamped(provider, ledger.stamp(shard.spec), shard.last.anchor)
-    if found:
-        return _adopt(ledger, provider, shard, found, log)
-    if shard.last.absences and ledger.age_seconds(shard.since) < provider.listing_grace_seconds:
-        return None
-    if shard.last.absences:
-        log(f"shard {shard.spec.shard_id}: its batch was never created; it waits to be sent")
-        return ledger.advance(shard, Event.ABSENT, reason=shard.last.reason, input_file=None)
-    if shard.last.input_file is not None:
+    if not found and not shard.last.absences and shard.last.input_file is not None:
         provider.delete_input(shard.last.input_file)
         found = _stamped(provider, ledger.stamp(shard.spec), shard.last.anchor)
-        if found:
-            return _adopt(ledger, provider, shard, found, log)
-    ledger.advance(shard, Event.MISS, absences=1, reason=shard.last.reason)
-    return None
+    if found:
+        return _adopt(ledger, provider, shard, found, log)
+    if not shard.last.absences:
+        ledger.advance(shard, Event.MISS, absences=1, reason=shard.last.reason)
+        return None
+    if ledger.age_seconds(shard.since) < provider.listing_grace_seconds:
+        return None
+    log(f"shard {shard.spec.shard_id}: its batch was never created; it waits to be sent")
+    return ledger.advance(shard, Event.ABSENT, reason=shard.last.reason, input_file=None)
+
+
+def _doubt(ledger: Ledger, shard: Shard) -> Shard | None:
+    """An intent past its lease: whoever was sending it did not come back."""
+    if ledger.age_seconds(shard.since) <= (shard.last.lease_seconds or INTENT_SECONDS):
+        return None
+    return ledger.advance(shard, Event.DOUBT, reason="the process that was sending it did not come back")
 
 
 def _stamped(provider: Provider, stamp: str, anchor: str | None) -> list[BatchInfo]:

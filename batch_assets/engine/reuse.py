@@ -15,7 +15,7 @@ from batch_assets.records import Outcome, PlanRecord, PlanRef
 from batch_assets.tables import fingerprint_rows, stored_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -61,7 +61,11 @@ class Reuse:
                 for spec in [shard.spec] if shard else plan.shards:
                     with stored_batches(ledger.store, spec.path, ["fingerprint"]) as batches:
                         for batch in batches:
-                            _add_new(self._pending, fingerprint_rows(batch.column(0)), lambda rows: rows)
+                            _add_new(
+                                self._pending,
+                                fingerprint_rows(batch.column(0)),
+                                np.zeros(batch.num_rows, dtype=np.int64),
+                            )
 
     def _index_results(self, ledger: Ledger, path: str) -> None:
         base = (len(self.files) - 1) << _FILE_SHIFT
@@ -69,10 +73,7 @@ class Reuse:
             start = 0
             for batch in batches:
                 final = is_final(batch)
-                offset = base + start
-                _add_new(
-                    self._final, fingerprint_rows(batch.column(0))[final], lambda rows, o=offset, f=final: o + f[rows]
-                )
+                _add_new(self._final, fingerprint_rows(batch.column(0))[final], base + start + final)
                 start += batch.num_rows
 
     def find(self, fingerprints: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -107,11 +108,9 @@ def is_final(batch: pa.RecordBatch) -> NDArray[np.int64]:
     return np.flatnonzero((outcome == str(Outcome.SUCCEEDED)) | (answered & ~curable))
 
 
-def _add_new(
-    index: HashIndex, fingerprints: NDArray[np.uint8], position: Callable[[NDArray[np.int64]], NDArray[np.int64]]
-) -> None:
+def _add_new(index: HashIndex, fingerprints: NDArray[np.uint8], positions: NDArray[np.int64]) -> None:
     """Add the fingerprints that the index does not have."""
     high, low = halves(fingerprints)
     _, first = np.unique(high, return_index=True)
     new = first[index.find(high[first], low[first]) < 0]
-    index.add(high[new], low[new], position(new))
+    index.add(high[new], low[new], positions[new])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from batch_assets import tables
@@ -72,7 +74,7 @@ def is_due(ledger: Ledger, shard: Shard) -> bool:
 
 
 def send(ledger: Ledger, provider: Provider, shard: Shard, *, log: Callable[[str], None]) -> Shard | None:
-    """Send one waiting shard. None if another process was first. Raises Transient if the upload failed: nothing was sent.
+    """Send one waiting shard. None if another process was first. Raises Transient if the upload failed.
 
     The intent is durable before the create call; whatever that call answers, or does not, is made durable after it.
     """
@@ -92,18 +94,58 @@ def send(ledger: Ledger, provider: Provider, shard: Shard, *, log: Callable[[str
             provider.delete_input(input_file)
         return None
     try:
-        batch_id = provider.create(
-            stamp=ledger.stamp(shard.spec),
-            request=plan.request,
-            input_file=input_file,
-            lines=lambda: wire_lines(ledger, shard, envelope),
-            timeout_seconds=CREATE_SECONDS,
+        batch_id = within(
+            CREATE_SECONDS,
+            lambda: provider.create(
+                stamp=ledger.stamp(shard.spec),
+                request=plan.request,
+                input_file=input_file,
+                lines=lambda: wire_lines(ledger, shard, envelope),
+                timeout_seconds=CREATE_SECONDS,
+            ),
         )
     except ProviderError as error:
         return _not_accepted(ledger, provider, intent, error)
-    ledger.claim_batch(shard.spec, batch_id)
-    log(f"shard {shard.spec.shard_id}: {shard.spec.requests:,} requests sent as {batch_id}")
-    return ledger.advance(intent, Event.ACCEPT, batch_id=batch_id)
+    return _accepted(ledger, provider, intent, batch_id, log=log)
+
+
+def _accepted(
+    ledger: Ledger, provider: Provider, intent: Shard, batch_id: str, *, log: Callable[[str], None]
+) -> Shard | None:
+    """Record the batch. A submitter so late that its shard was settled without it cancels its own batch."""
+    spec = intent.spec
+    log(f"shard {spec.shard_id}: {spec.requests:,} requests sent as {batch_id}")
+    if ledger.claim_batch(spec, batch_id):
+        accepted = ledger.advance(intent, Event.ACCEPT, batch_id=batch_id)
+        if accepted is not None:
+            return accepted
+        if ledger.shard(spec.account, spec.shard_id).last.batch_id == batch_id:
+            return None  # another process found it and recorded it
+    log(f"shard {spec.shard_id}: settled by another process meanwhile; canceling {batch_id}")
+    provider.cancel(batch_id)
+    return None
+
+
+def within(seconds: float, call: Callable[[], str]) -> str:
+    """The result of a create call within a *total* time: an SDK's timeouts are per read, not in all.
+
+    Raises Ambiguous when the time is over; whatever the call does after that is settled by looking.
+    """
+    answer: Future[str] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:  # noqa: BLE001  # handed to the waiting thread as it is
+            answer.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    try:
+        return answer.result(timeout=seconds)
+    except TimeoutError as error:
+        if answer.done():
+            raise
+        raise Ambiguous(f"creating a batch took longer than {seconds:.0f} s") from error
 
 
 def _not_accepted(ledger: Ledger, provider: Provider, intent: Shard, error: ProviderError) -> Shard | None:

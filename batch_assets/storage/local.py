@@ -65,7 +65,10 @@ class LocalStore:
         try:
             with temporary.open("xb", buffering=1 << 20) as stream:
                 yield stream
-                _sync(stream)
+                if not stream.closed:
+                    stream.flush()
+            with temporary.open("rb") as written:  # the block may have closed the stream itself
+                os.fsync(written.fileno())
             if not self._link(temporary, path):
                 raise StoreError(f"the object {path} exists already in {self.url}", path=path)
         except OSError as error:
