@@ -177,6 +177,7 @@ def _build(spec: AssetSpec, source: Source, options: dict[str, Any], io_manager_
         yield from materialize(context, spec, source)
 
     compute.__name__ = spec.asset.rsplit("/", 1)[-1]
+    compute.__annotations__ = {"context": AssetExecutionContext}  # Dagster reads the class, not its name
     setattr(compute, _SPEC, spec)
     given = {key: value for key, value in options.items() if value is not None}
     if io_manager_key is None:  # downstream assets load the table through the store that wrote it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from dagster import (
     AssetsDefinition,
@@ -11,9 +11,7 @@ from dagster import (
     Definitions,
     ExecutorDefinition,
     PartitionsDefinition,
-    ScheduleDefinition,
     TimeWindowPartitionsDefinition,
-    UnresolvedPartitionedAssetScheduleDefinition,
     build_schedule_from_partitioned_job,
     define_asset_job,
 )
@@ -24,8 +22,6 @@ from batch_assets.dagster.jobs import advance_job, cancel_job
 from batch_assets.dagster.resources import STORE_KEY, BatchProviderResource, BatchStore
 from batch_assets.dagster.sensors import poll_sensor, resume_sensor
 from batch_assets.errors import ConfigError
-
-Schedule: TypeAlias = ScheduleDefinition | UnresolvedPartitionedAssetScheduleDefinition
 
 
 def batch_definitions(
@@ -109,7 +105,7 @@ def check_providers(assets: Iterable[AssetsDefinition], resources: Mapping[str, 
             raise type(error)(f"{spec.asset}: {error}") from error
 
 
-def nightly_schedule(assets: Sequence[AssetsDefinition], *, at: str, name: str = "nightly") -> Schedule:
+def nightly_schedule(assets: Sequence[AssetsDefinition], *, at: str, name: str = "nightly") -> Any:
     """A schedule for the last partition of the batch assets, all above and all below them. `at` is `HH:MM`."""
     hour, minute = _time_of_day(at)
     partitions = {_partitions(asset) for asset in assets}

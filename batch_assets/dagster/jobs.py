@@ -1,23 +1,17 @@
 """The two jobs: `batch_advance` does an account's heavy work, `batch_cancel` is a person's way to give up a night."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from dagster import Config, JobDefinition, OpExecutionContext, build_resources, job, op
 from dagster import in_process_executor as in_process
 from pydantic import Field
 
 from batch_assets.dagster.parking import ABANDONED_TAG
-from batch_assets.dagster.resources import STORE_KEY
+from batch_assets.dagster.resources import STORE_KEY, BatchProviderResource, BatchStore
 from batch_assets.dagster.waiting import end_waits
 from batch_assets.engine import advance_account
 from batch_assets.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from batch_assets.dagster.resources import BatchProviderResource, BatchStore
 
 ADVANCE_JOB = "batch_advance"
 CANCEL_JOB = "batch_cancel"
