@@ -32,7 +32,9 @@ from batch_assets.lifecycle import TERMINAL, Event, State, next_state
 from batch_assets.records import FORMAT, PlanRecord, PlanRef, Shard, ShardSpec, Transition, Wait
 
 if TYPE_CHECKING:
-    from batch_assets.storage.protocol import ObjectStore
+    from collections.abc import Iterator
+
+    from batch_assets.storage.protocol import ObjectStore, StoredObject
 
 Record = TypeVar("Record")
 
@@ -133,6 +135,16 @@ class Ledger:
     def plan(self, ref: PlanRef) -> PlanRecord:
         """The plan of one generation. Raises FileNotFoundError if there is none."""
         return self._read(PlanRecord, self._plan(ref))
+
+    def heads(self) -> Iterator[tuple[PlanRecord, datetime]]:
+        """Every partition's current plan, and when the store got it. Walks through history: for people, not ticks."""
+        newest: dict[str, StoredObject] = {}
+        for entry in self.store.list(f"{self._root}/assets"):
+            folder = entry.path.rpartition("/")[0]
+            if folder.endswith("/plans"):  # listed in the order of their names
+                newest[folder] = entry
+        for entry in newest.values():
+            yield self._read(PlanRecord, entry.path), entry.created_at
 
     def new_draft(self, asset: str, partition: str | None) -> str:
         """The folder for a planner's files, under a random name: a loser's draft is garbage that nothing names."""
