@@ -17,6 +17,9 @@ ADVANCE_JOB = "batch_advance"
 CANCEL_JOB = "batch_cancel"
 ACCOUNT_TAG = "batch_assets/account"
 
+_ADVANCE_OP = "batch_advance_account"
+_CANCEL_OP = "batch_cancel_plans"
+
 
 class AdvanceConfig(Config):
     """What one batch_advance run works on."""
@@ -33,13 +36,13 @@ class CancelConfig(Config):
 
 def advance_config(provider: str) -> dict[str, Any]:
     """The run config of batch_advance for one provider."""
-    return {"ops": {ADVANCE_JOB: {"config": {"provider": provider}}}}
+    return {"ops": {_ADVANCE_OP: {"config": {"provider": provider}}}}
 
 
 def advance_job(providers: Mapping[str, BatchProviderResource], store: BatchStore) -> JobDefinition:
     """The job that harvests, retries, admits and submits for one provider account."""
 
-    @op(name=ADVANCE_JOB)
+    @op(name=_ADVANCE_OP)
     def advance(context: OpExecutionContext, config: AdvanceConfig) -> str:
         resource = providers.get(config.provider)
         if resource is None:
@@ -62,7 +65,7 @@ def advance_job(providers: Mapping[str, BatchProviderResource], store: BatchStor
 def cancel_job(providers: Mapping[str, BatchProviderResource], store: BatchStore) -> JobDefinition:
     """The job that cancels what parked runs wait for. What the provider has finished is kept for the next run."""
 
-    @op(name=CANCEL_JOB)
+    @op(name=_CANCEL_OP)
     def cancel(context: OpExecutionContext, config: CancelConfig) -> None:
         with build_resources({STORE_KEY: store}, instance=context.instance) as resources:
             ledger = getattr(resources, STORE_KEY).ledger()

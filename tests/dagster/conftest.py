@@ -1,0 +1,60 @@
+"""Nights over a folder: the source's files, the store and Dagster's home."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+from world import World, world
+
+from batch_assets.emulator import Emulator
+
+
+def write_night(folder: Path, day: str, texts: list[str]) -> None:
+    """The source's file of one day."""
+    rows = [{"id": f"{day}/{number}", "text": text} for number, text in enumerate(texts)]
+    (folder / f"{day}.json").write_text(json.dumps(rows))
+
+
+class Nights:
+    """What the tests look at besides Dagster."""
+
+    def __init__(self, folder: Path, emulator: Emulator) -> None:
+        self.folder = folder
+        self.emulator = emulator
+        self.days = ["2025-01-01", "2025-01-02", "2025-01-03"]
+        for day in self.days:
+            write_night(folder, day, [f"My card {number} of {day} has not arrived" for number in range(4)])
+
+    def world(self, pipeline: str = "nights.py") -> AbstractContextManager[World]:
+        return world(pipeline, self.folder)
+
+    def table(self, asset: str, day: str) -> pd.DataFrame:
+        return pd.read_parquet(self.folder / "store" / "tables" / asset / f"{day}.parquet")
+
+    @property
+    def bought(self) -> int:
+        return int(self.emulator.bill()["openai"]["requests"]) if self.emulator.bill() else 0
+
+    def reads(self) -> int:
+        """How often `summarized` has read a partition of its source."""
+        file = self.folder / "read.txt"
+        return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+@pytest.fixture
+def nights(tmp_path: Path, batch_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Nights:
+    monkeypatch.setenv("NIGHTS", str(tmp_path))
+    batch_emulator.set_latency(3600)
+    return Nights(tmp_path, batch_emulator)
+
+
+@pytest.fixture
+def night_world(nights: Nights) -> Iterator[World]:
+    with nights.world() as opened:
+        yield opened
