@@ -2,8 +2,10 @@
 
 import argparse
 import logging
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 from batch_assets.emulator.server import PortInUseError, Server
 from batch_assets.emulator.store import StateInUseError
@@ -22,10 +24,14 @@ def run(port: int = 0, state: Path | None = None, latency: float = 2.0, seed: in
         raise SystemExit(1) from None
     sys.stdout.write(f"emulator listening on {server.url}\n")
     sys.stdout.flush()
-    try:
-        server.run()
-    except KeyboardInterrupt:  # uvicorn raises it again after its clean stop
-        raise SystemExit(0) from None
+    # uvicorn stops cleanly on both signals and raises them again: what it then finds is an exit with status 0.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _exit)
+    server.run()
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 def main() -> None:

@@ -174,7 +174,6 @@ def _response(ask: Ask, said: _Said, body: dict[str, Any], key: str, now: int) -
         "previous_response_id": None,
         "reasoning": {"effort": None, "summary": None},
         "service_tier": "default",
-        "store": body.get("store", True),
         "temperature": body.get("temperature", 1.0),
         "text": body.get("text") or {"format": {"type": "text"}},
         "tool_choice": "auto",
