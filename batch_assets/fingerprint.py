@@ -45,8 +45,7 @@ class Fingerprinter:
             "model": request.model,
             "params": request.params,
             "max_output_tokens": request.max_output_tokens,
-            "schema": request.json_schema,
-            "schema_name": request.schema_name,
+            "schema": orjson.dumps(request.json_schema).decode(),  # the order of its fields counts
             "system": request.system,
         }
         self._head = hashlib.sha256(orjson.dumps(constant, option=orjson.OPT_SORT_KEYS) + b"\n")

@@ -159,6 +159,8 @@ class PlanRecord:
     writer: str
     pricing: dict[str, dict[str, float]] = field(default_factory=dict)
     """The user's own rates, if any."""
+    assumed_batch_discount: Decimal | None = None
+    """Applied to the standard rate where no batch rate is published; the cost then says `assumed`."""
     on_change: Literal["finish", "cancel"] = "finish"
     on_ambiguous: Literal["hold", "resubmit", "fail"] = "hold"
     format: int = FORMAT

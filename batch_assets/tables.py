@@ -6,6 +6,8 @@ import fcntl
 import hashlib
 import os
 import secrets
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -19,6 +21,7 @@ from batch_assets.ledger import encode_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Self
 
     from numpy.typing import NDArray
 
@@ -83,14 +86,41 @@ GENERATION = b"batch_assets.generation"
 PLAN_ID = b"batch_assets.plan_id"
 
 
-def writer(stream: BinaryIO | str, schema: pa.Schema, *, compression: str = "zstd") -> pq.ParquetWriter:
-    """A Parquet writer for streams of record batches."""
-    plain = [field.name for field in schema if field.name in {"request", "fingerprint", "content", SNAPSHOT_REQUEST}]
-    level = 1 if compression == "zstd" else None
-    dictionary = [field.name for field in schema if field.name not in plain]
-    return pq.ParquetWriter(
-        stream, schema, compression=compression, compression_level=level, use_dictionary=dictionary, store_schema=True
-    )
+class TableWriter:
+    """Writes record batches as row groups of a Parquet file, in a thread of its own: encoding needs no interpreter.
+
+    A context manager. At most two batches wait to be written.
+    """
+
+    def __init__(self, stream: BinaryIO | str, schema: pa.Schema, *, compression: str = "zstd") -> None:
+        packed = {"request", "fingerprint", "content", "batch_custom_id", SNAPSHOT_REQUEST}
+        self._file = pq.ParquetWriter(
+            stream,
+            schema,
+            compression=compression,
+            compression_level=1 if compression == "zstd" else None,
+            use_dictionary=[field.name for field in schema if field.name not in packed],
+        )
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._pending: deque[Future[None]] = deque()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Write the next rows. An error of an earlier batch is raised here or at the end."""
+        self._pending.append(self._thread.submit(self._file.write_batch, batch))
+        if len(self._pending) > 2:
+            self._pending.popleft().result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                while self._pending:
+                    self._pending.popleft().result()
+        finally:
+            self._thread.shutdown(wait=True)
+            self._file.close()
 
 
 @contextmanager

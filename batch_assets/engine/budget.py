@@ -15,6 +15,7 @@ from batch_assets.tokens import UPPER_FACTOR, TokenEstimator, estimate_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from decimal import Decimal
 
     from numpy.typing import NDArray
 
@@ -27,10 +28,16 @@ class Budget:
     SAMPLE: ClassVar[int] = 200
     """Requests whose text is looked at, to learn how many tokens a byte makes."""
 
-    def __init__(self, spec: AssetSpec, vendor: str) -> None:
+    def __init__(self, spec: AssetSpec, vendor: str, assumed_discount: Decimal | None) -> None:
         self._spec = spec
         request = spec.request
-        self._rates = resolve_rates(vendor, request.model, datetime.now(UTC), pricing=spec.pricing)
+        self._rates = resolve_rates(
+            vendor,
+            request.model,
+            datetime.now(UTC),
+            pricing=spec.pricing,
+            assumed_batch_discount=assumed_discount,
+        )
         schema = orjson.dumps(request.json_schema).decode() if request.json_schema else ""
         self._constant = estimate_tokens(request.system or "") + estimate_tokens(schema)
         self._per_byte: float | None = None

@@ -47,7 +47,8 @@ class CheckOff:
         Only the first line of a request counts, and only if its custom_id is exactly ours.
         """
         lengths = np.array(line_lengths, dtype=np.int64)
-        offsets = start + np.cumsum(lengths) - lengths
+        ends = start + np.cumsum(lengths + 1)  # a line feed behind each
+        offsets = ends - lengths - 1
         readable = np.array([one is not None for one in ids], dtype=bool)
         self.garbled += int((~readable).sum())
         ours, fingerprints = decode(self.shard_id, [one or "" for one in ids])
@@ -62,4 +63,4 @@ class CheckOff:
         self.duplicates += int(ours.sum()) - len(lines)
         self.offsets[places[lines]] = offsets[lines]
         self.lengths[places[lines]] = lengths[lines]
-        return int(offsets[-1] + lengths[-1])
+        return int(ends[-1])

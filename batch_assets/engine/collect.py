@@ -176,9 +176,9 @@ class _Table:
 
     def write(self, file: Path) -> None:
         """Stream the snapshot's rows to the table."""
-        with tables.writer(str(file), self.schema) as writer:
+        with tables.TableWriter(str(file), self.schema) as writer:
             for rows in self._snapshot.iter_batches(batch_size=tables.BATCH_ROWS, use_threads=False):
-                writer.write_batch(self._output(rows))
+                writer.write(self._output(rows))
 
     def _output(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         requests = rows.column(tables.SNAPSHOT_REQUEST).to_numpy()

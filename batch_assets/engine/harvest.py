@@ -5,8 +5,10 @@ Memory holds one chunk of rows and some 60 packed bytes a request of the shard; 
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -111,38 +113,36 @@ class Harvest:
         """Stream the lines to scratch, and compressed to the store, and check them off."""
         scratch.seek(0)
         scratch.truncate()
-        ids: list[str | None] = []
-        lengths: list[int] = []
+        custom_id = self.provider.custom_id
         start = 0
         path = f"{self.ledger.files(self.shard.spec)}/raw-{new_writer()}.jsonl.zst"
         with self.ledger.store.create(path) as stored, pa.CompressedOutputStream(stored, "zstd") as raw:
-            for line in self.provider.results(self.batch):
-                scratch.write(line)
-                raw.write(line)
-                raw.write(b"\n")
-                ids.append(self.provider.custom_id(line))
-                lengths.append(len(line))
-                if len(ids) == tables.BATCH_ROWS:
-                    start = checked.add(ids, lengths, start)
-                    ids, lengths = [], []
-            if ids:
-                checked.add(ids, lengths, start)
+            for lines in _many(self.provider.results(self.batch)):
+                text = b"\n".join(lines) + b"\n"
+                scratch.write(text)
+                raw.write(text)
+                ids = [custom_id(line) for line in lines]
+                start = checked.add(ids, [len(line) for line in lines], start)
         scratch.flush()
 
     def _write(self, results: ResultWriter, checked: CheckOff, scratch: BinaryIO) -> None:
         """Parse the lines in the order of the shard's requests and write their results."""
-        descriptor = scratch.fileno()
-        with tables.stored_batches(self.ledger.store, self.shard.spec.path, ["request", "fingerprint"]) as requests:
+        with (
+            _mapped(scratch) as file,
+            tables.stored_batches(self.ledger.store, self.shard.spec.path, ["request", "fingerprint"]) as requests,
+        ):
             start = 0
             for rows in requests:
                 for first, stop in _chunks(checked.lengths[start : start + rows.num_rows]):
                     places = range(start + first, start + stop)
                     found = zip(checked.offsets[places].tolist(), checked.lengths[places].tolist(), strict=True)
                     lines = [
-                        self._unanswered(place) if offset < 0 else self._parsed(os.pread(descriptor, length, offset))
+                        self._unanswered(place) if offset < 0 else self._parsed(file[offset : offset + length])
                         for place, (offset, length) in zip(places, found, strict=True)
                     ]
                     results.write(rows.slice(first, stop - first), lines)
+                    if isinstance(file, mmap.mmap):
+                        file.madvise(mmap.MADV_DONTNEED)  # the lines that were read need no memory any more
                 start += rows.num_rows
 
     def _parsed(self, line: bytes) -> ResultLine:
@@ -191,6 +191,30 @@ def close_without_results(ledger: Ledger, shard: Shard, event: Event, failed: Re
 def failure(outcome: Outcome, error: str, kind: str, *, curable: bool = False) -> ResultLine:
     """The result of a request that was not answered."""
     return ResultLine(custom_id="", outcome=outcome, error=error, error_kind=kind, curable=curable)
+
+
+def _many(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Lines by the thousand, or by some megabytes."""
+    held: list[bytes] = []
+    size = 0
+    for line in lines:
+        held.append(line)
+        size += len(line)
+        if len(held) == tables.BATCH_ROWS or size > _CHUNK_BYTES:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
+
+
+@contextmanager
+def _mapped(scratch: BinaryIO) -> Iterator[mmap.mmap | bytes]:
+    """The scratch file as bytes in memory that the system may take back."""
+    if not os.fstat(scratch.fileno()).st_size:
+        yield b""
+        return
+    with mmap.mmap(scratch.fileno(), 0, access=mmap.ACCESS_READ) as file:
+        yield file
 
 
 def _chunks(lengths: NDArray[np.int64]) -> Iterator[tuple[int, int]]:

@@ -46,8 +46,8 @@ def inherit(ledger: Ledger, shard: Shard) -> Shard | None:
     known = location >= 0
     path = f"{ledger.files(shard.spec)}/results-{new_writer()}.parquet"
     schema = pa.schema([*tables.RESULTS, *OutputSchema.from_json(plan.output_schema).fields])
-    with ledger.store.create(path) as stream, tables.writer(stream, schema) as writer:
+    with ledger.store.create(path) as stream, tables.TableWriter(stream, schema) as writer:
         for batch in reuse.copy(ledger, location[known], number[known]):
-            writer.write_batch(batch.cast(schema))
+            writer.write(batch.cast(schema))
     children = () if known.all() else (open_child(ledger, shard, ~known, next_round=0),)
     return ledger.advance(shard, Event.SPLIT, results=path, children=children)

@@ -26,7 +26,6 @@ from batch_assets.records import PlanRecord, PlanRef, ShardSpec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import pyarrow.parquet as pq
     from numpy.typing import NDArray
 
     from batch_assets.engine.spec import AssetSpec
@@ -89,7 +88,7 @@ class _OpenShard:
     """A shard whose requests are being written."""
 
     path: str
-    writer: pq.ParquetWriter
+    writer: tables.TableWriter
     waits: bool
     requests: int = 0
     content_bytes: int = 0
@@ -130,7 +129,7 @@ class _Draft:
             row_key=spec.row_key,
             max_content_bytes=min(limits.max_request_bytes, limits.max_bytes) - envelope.overhead_bytes,
         )
-        budget = Budget(spec, provider.vendor)
+        budget = Budget(spec, provider.vendor, provider.assumed_batch_discount)
         cutter = ShardCutter(
             max_requests=limits.max_requests, max_bytes=limits.max_bytes, overhead_bytes=envelope.overhead_bytes
         )
@@ -173,6 +172,7 @@ class _Draft:
             created_at=datetime.now(UTC),
             writer=new_writer(),
             pricing={model: dict(rates) for model, rates in spec.pricing.items()},
+            assumed_batch_discount=provider.assumed_batch_discount,
             on_change=spec.on_change,
             on_ambiguous=spec.on_ambiguous,
         )
@@ -206,12 +206,12 @@ class _Draft:
             self._append(self._waiting, _requests(planned, numbers, waits), size)
 
     def _open_shard(self, name: str, *, waits: bool) -> _OpenShard:
-        writer = self._stack.enter_context(tables.writer(self._open(name), tables.REQUESTS, compression="lz4"))
+        writer = self._stack.enter_context(tables.TableWriter(self._open(name), tables.REQUESTS, compression="lz4"))
         return _OpenShard(path=f"{self.folder}/{name}", writer=writer, waits=waits)
 
     @staticmethod
     def _append(shard: _OpenShard, rows: pa.RecordBatch, content_bytes: int) -> None:
-        shard.writer.write_batch(rows)
+        shard.writer.write(rows)
         shard.requests += rows.num_rows
         shard.content_bytes += content_bytes
 
@@ -224,9 +224,9 @@ class _Draft:
             path = f"{self.folder}/{REUSED_FILE}"
             self._paths.append(path)
             stream = stack.enter_context(self.ledger.store.create(path))
-            writer = stack.enter_context(tables.writer(stream, schema))
+            writer = stack.enter_context(tables.TableWriter(stream, schema))
             for batch in self.reuse.copy(self.ledger, locations, numbers):
-                writer.write_batch(batch.cast(schema))
+                writer.write(batch.cast(schema))
         return len(numbers)
 
     def _specs(self, overhead_bytes: int, budget: Budget) -> tuple[ShardSpec, ...]:
@@ -266,7 +266,7 @@ class _Snapshot:
         self._kept = kept
         self._source = pa.schema(source)
         self._schema = pa.schema([*source, *own])
-        self.writer = tables.writer(stream, self._schema)
+        self.writer = tables.TableWriter(stream, self._schema)
         self._hash = tables.ContentHash(self._source)
 
     def add(self, batch: pa.RecordBatch, planned: PlannedBatch) -> None:
@@ -275,7 +275,7 @@ class _Snapshot:
         errors = [planned.errors.get(place) for place in range(batch.num_rows)] if planned.errors else None
         error_column = pa.array(errors, pa.string()) if errors else pa.nulls(batch.num_rows, pa.string())
         columns = [*rows.columns, pa.array(planned.requests), error_column]
-        self.writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+        self.writer.write(pa.RecordBatch.from_arrays(columns, schema=self._schema))
 
     def identity(self) -> str:
         return self._hash.hexdigest()

@@ -40,7 +40,13 @@ class ResultWriter:
         self._decoder = schema.decoder()
         self._schema = pa.schema([*tables.RESULTS, *schema.fields])
         at = batch.created_at if batch else plan.created_at
-        self._rates = resolve_rates(plan.vendor, plan.request.model, at, pricing=plan.pricing)
+        self._rates = resolve_rates(
+            plan.vendor,
+            plan.request.model,
+            at,
+            pricing=plan.pricing,
+            assumed_batch_discount=plan.assumed_batch_discount,
+        )
         self._outcomes: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._tokens = np.zeros(3, dtype=np.int64)
@@ -51,7 +57,7 @@ class ResultWriter:
 
     def __enter__(self) -> Self:
         stream = self._stack.enter_context(self._ledger.store.create(self.path))
-        self._writer = self._stack.enter_context(tables.writer(stream, self._schema))
+        self._writer = self._stack.enter_context(tables.TableWriter(stream, self._schema))
         return self
 
     def __exit__(
@@ -105,7 +111,7 @@ class ResultWriter:
             pa.repeat(pa.scalar(self._batch_id, pa.string()), count),
             *decoded.columns,
         ]
-        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+        self._writer.write(pa.RecordBatch.from_arrays(columns, schema=self._schema))
         self._outcomes.update(outcomes)
         self._errors.update(
             kind for kind, outcome in zip(kinds, outcomes, strict=True) if kind and outcome != succeeded

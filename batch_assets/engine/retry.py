@@ -47,14 +47,14 @@ def open_child(ledger: Ledger, shard: Shard, wanted: NDArray[np.bool_], *, next_
     with (
         tables.stored_batches(ledger.store, spec.path) as batches,
         ledger.store.create(path) as stream,
-        tables.writer(stream, tables.REQUESTS, compression="lz4") as writer,
+        tables.TableWriter(stream, tables.REQUESTS, compression="lz4") as writer,
     ):
         for batch in batches:
             kept = batch.filter(pa.array(wanted[start : start + batch.num_rows]))
             start += batch.num_rows
             all_bytes += _content_bytes(batch)
             if kept.num_rows:
-                writer.write_batch(kept)
+                writer.write(kept)
                 kept_bytes += _content_bytes(kept)
     count = int(wanted.sum())
     overhead_bytes = (spec.bytes - all_bytes) // spec.requests

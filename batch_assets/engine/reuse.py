@@ -61,11 +61,8 @@ class Reuse:
                 for spec in [shard.spec] if shard else plan.shards:
                     with stored_batches(ledger.store, spec.path, ["fingerprint"]) as batches:
                         for batch in batches:
-                            _add_new(
-                                self._pending,
-                                fingerprint_rows(batch.column(0)),
-                                np.zeros(batch.num_rows, dtype=np.int64),
-                            )
+                            nowhere = np.zeros(batch.num_rows, dtype=np.int64)
+                            _add_new(self._pending, fingerprint_rows(batch.column(0)), nowhere)
 
     def _index_results(self, ledger: Ledger, path: str) -> None:
         base = (len(self.files) - 1) << _FILE_SHIFT

@@ -13,6 +13,7 @@ import secrets
 import tempfile
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,7 @@ class OpenAIProvider:
     vendor = "openai"
     host: str | None = None
     limits = LIMITS
+    assumed_batch_discount: Decimal | None = Decimal("0.5")
 
     def __init__(
         self,
@@ -371,21 +373,21 @@ class OpenAIProvider:
         return _answered(read.custom_id, body)
 
 
-class _Identified(msgspec.Struct):
+class _Identified(msgspec.Struct, gc=False):
     custom_id: str
 
 
-class _Error(msgspec.Struct):
+class _Error(msgspec.Struct, gc=False):
     message: str | None = None
     code: str | None = None
     type: str | None = None
 
 
-class _CachedDetails(msgspec.Struct):
+class _CachedDetails(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _CachedDetails | None = None
@@ -394,32 +396,32 @@ class _Usage(msgspec.Struct):
     input_tokens_details: _CachedDetails | None = None
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, gc=False):
     content: str | None = None
     refusal: str | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     message: _Message
     finish_reason: str | None = None
 
 
-class _Part(msgspec.Struct):
+class _Part(msgspec.Struct, gc=False):
     type: str
     text: str | None = None
     refusal: str | None = None
 
 
-class _Item(msgspec.Struct):
+class _Item(msgspec.Struct, gc=False):
     type: str
     content: list[_Part] | None = None
 
 
-class _Incomplete(msgspec.Struct):
+class _Incomplete(msgspec.Struct, gc=False):
     reason: str | None = None
 
 
-class _Body(msgspec.Struct):
+class _Body(msgspec.Struct, gc=False):
     model: str | None = None
     choices: list[_Choice] | None = None
     output: list[_Item] | None = None
@@ -428,12 +430,12 @@ class _Body(msgspec.Struct):
     error: _Error | None = None
 
 
-class _Response(msgspec.Struct):
+class _Response(msgspec.Struct, gc=False):
     status_code: int
     body: _Body
 
 
-class _Line(msgspec.Struct):
+class _Line(msgspec.Struct, gc=False):
     custom_id: str
     response: _Response | None = None
     error: _Error | None = None

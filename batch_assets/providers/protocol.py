@@ -14,6 +14,7 @@ from batch_assets.records import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from decimal import Decimal
 
     from batch_assets.admission import QueueLimits
     from batch_assets.records import BatchInfo, Limits, Request
@@ -67,6 +68,8 @@ class Provider(Protocol):
     limits: Limits
     queue: QueueLimits
     """What the account may have at the provider at one time."""
+    assumed_batch_discount: Decimal | None
+    """Off the standard price, where no batch price is published; 0.5 is half. None: such a cost is unknown."""
     listing_grace_seconds: float
     """How long a created batch may be missing from the list of batches."""
 
