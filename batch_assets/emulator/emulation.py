@@ -15,7 +15,6 @@ from batch_assets.emulator.wire import Wire
 from batch_assets.emulator.worker import Worker
 
 _SMALL_REQUESTS = 5000  # a call waits for a batch with no more than this left to do
-_WAIT_SECONDS = 2.0
 
 
 class Emulation:
@@ -59,10 +58,6 @@ class Emulation:
             and self._requests_left(batch) <= _SMALL_REQUESTS
             and not isinstance(next_step(batch, now), Wait)
         ]
-
-    def settle(self, seconds: float = _WAIT_SECONDS) -> None:
-        """Wait, at most that long, until everything that is due has happened. Blocks: not for the event loop."""
-        self.worker.settle(seconds)
 
     def _requests_left(self, batch: Batch) -> int:
         if batch.total:

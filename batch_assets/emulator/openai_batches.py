@@ -3,6 +3,7 @@
 import asyncio
 import re
 import secrets
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ _STATUS = {
     Phase.CANCELED: "cancelled",
 }
 _WINDOW = re.compile(r"(\d+)([hd])")
+_CATCH_UP_SECONDS = 2.0
 _CREATE_KEYS = frozenset({"input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after"})
 
 
@@ -162,10 +164,16 @@ class BatchCalls:
         return batch
 
     async def _catch_up(self, batches: list[Batch]) -> bool:
-        if not self._emulation.due(batches):
-            return False
-        await asyncio.to_thread(self._emulation.settle)
-        return True
+        """Wait until what is due for the small ones of `batches` has happened; False when nothing was."""
+        deadline = time.monotonic() + _CATCH_UP_SECONDS
+        waited = False
+        while (due := self._emulation.due(batches)) and time.monotonic() < deadline:
+            if not waited:
+                self._emulation.worker.nudge()
+            waited = True
+            await asyncio.sleep(0.004)
+            batches = [fresh for batch in due if (fresh := self._store.batch(batch.id)) is not None]
+        return waited
 
     def _listed(self, batch: Batch) -> bool:
         """Whether a listing shows the batch yet; counts the listings that did not."""

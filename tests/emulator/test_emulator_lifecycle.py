@@ -30,7 +30,7 @@ def test_a_batch_completes_with_every_request_once_and_not_in_order(client: Open
     assert ids != [f"row-{i}" for i in range(200)]
     assert len({each["id"] for each in lines}) == 200
     by_id = {each["custom_id"]: each for each in lines}
-    assert all("number 17" in content(by_id["row-17"]) for _ in range(1))
+    assert "number 17" in content(by_id["row-17"])
     usage = [each["response"]["body"]["usage"] for each in lines]
     assert batch.usage is not None
     assert batch.usage.input_tokens == sum(each["prompt_tokens"] for each in usage)
@@ -155,8 +155,8 @@ def test_files_expire(client: OpenAI, emulator: Emulator) -> None:
 
 
 def test_result_files_expire_when_told(client: OpenAI, emulator: Emulator) -> None:
-    params = {"output_expires_after": {"anchor": "created_at", "seconds": HOUR}}
-    batch = ended(client, submit(client, chat_lines(2), **params))
+    after = {"anchor": "created_at", "seconds": HOUR}
+    batch = ended(client, submit(client, chat_lines(2), output_expires_after=after))
     assert batch.output_file_id is not None
     assert len(results(client, batch.output_file_id)) == 2
     emulator.advance(HOUR + 1)

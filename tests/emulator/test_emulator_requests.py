@@ -205,11 +205,7 @@ def test_long_common_prefixes_are_cached(client: OpenAI) -> None:
 
 
 def test_without_a_batch(client: OpenAI, emulator: Emulator) -> None:
-    completion = client.chat.completions.create(
-        model="gpt-5-mini",
-        messages=[{"role": "user", "content": TEXT}],
-        response_format=FORMAT,  # type: ignore[arg-type]
-    )
+    completion = client.chat.completions.create(**chat_line("", TEXT, response_format=FORMAT)["body"])
     assert json.loads(completion.choices[0].message.content or "")["label"] == "lost_card"
     assert client.responses.create(model="gpt-5-mini", input=TEXT).output_text
     assert len(client.embeddings.create(model="text-embedding-3-large", input=TEXT).data[0].embedding) == 3072
