@@ -1,0 +1,109 @@
+"""What may be written on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batch_assets.cli.console import PROGRAM
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Subparsers: TypeAlias = "argparse._SubParsersAction[Any]"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line. The parsed arguments have `command`, the name of the module that executes it."""
+    top = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Rows through LLM batch APIs at half price: typed Parquet out, nothing paid for twice.",
+    )
+    subparsers = top.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    _add_run(subparsers)
+    _add_status(subparsers)
+    _add_emulator(subparsers)
+    return top
+
+
+def _add_run(subparsers: Subparsers) -> None:
+    run = subparsers.add_parser(
+        "run",
+        help="send a file's rows to a batch API and write the answers as Parquet",
+        description="Plan, submit, wait, and write the table. Interrupted, even killed, and started again with the "
+        "same arguments, it goes on where it was, and nothing is paid for twice: the store remembers what was sent for "
+        "OUTPUT. Exit status 0 once the table is written; rows that failed say so in `batch_outcome`.",
+    )
+    run.add_argument("input", type=Path, metavar="INPUT", help="rows: .parquet, .csv, .tsv or .jsonl")
+    run.add_argument("output", type=Path, metavar="OUTPUT", help="the table to write, .parquet; replaced if it exists")
+    run.add_argument("--provider", required=True, metavar="NAME", help="openai")
+    run.add_argument("--model", required=True, metavar="M", help="the provider's name of the model")
+    run.add_argument(
+        "--prompt", required=True, metavar="TEMPLATE", help="Jinja2 over the columns of a row, or @FILE with it"
+    )
+    answer = run.add_mutually_exclusive_group()
+    answer.add_argument("--output", dest="output_type", metavar="module:Type", help="pydantic model of an answer")
+    answer.add_argument(
+        "--schema", type=Path, metavar="FILE", help="JSON Schema of an answer; without either, one text `response`"
+    )
+    run.add_argument("--row-key", required=True, metavar="COLUMN", help="column that names a row: unique, not null")
+    run.add_argument("--store", required=True, type=Path, metavar="DIR", help="folder for what was sent and came back")
+    run.add_argument(
+        "--namespace", default="default", metavar="N", help="deployment within the store (default: default)"
+    )
+    run.add_argument("--system", metavar="TEXT", help="system text of every request, or @FILE with it")
+    run.add_argument("--max-output-tokens", type=_positive, metavar="N", help="per response")
+    run.add_argument(
+        "--max-cost-usd", type=_dollars, metavar="X", help="send nothing if the plan would cost more than this"
+    )
+    run.add_argument(
+        "--poll", type=float, default=10.0, metavar="SECONDS", help="longest time between two looks (default: 10)"
+    )
+    run.add_argument("--json", action="store_true", help="print one JSON object on stdout instead of a table")
+
+
+def _add_status(subparsers: Subparsers) -> None:
+    status = subparsers.add_parser(
+        "status",
+        help="show what a store knows: plans, shards, batches",
+        description="List the current plan of everything in the store, with its shards and batches, and every older "
+        "plan that is still open. Asks no provider.",
+    )
+    status.add_argument("--store", required=True, type=Path, metavar="DIR", help="the store's folder")
+    status.add_argument("--namespace", default="default", metavar="N", help="deployment (default: default)")
+    status.add_argument("--open", action="store_true", help="leave out what is settled")
+    status.add_argument("--json", action="store_true", help="print one JSON object on stdout instead of tables")
+
+
+def _add_emulator(subparsers: Subparsers) -> None:
+    emulator = subparsers.add_parser(
+        "emulator",
+        help="serve a local emulator of the providers",
+        description="Serve the providers' batch APIs on 127.0.0.1: offline, free, deterministic. Prints one line with "
+        "its address once the port is open: set OPENAI_BASE_URL to it with /v1 behind, OPENAI_API_KEY to any text.",
+    )
+    emulator.add_argument("--port", type=int, default=0, metavar="P", help="0, the default, takes a free one")
+    emulator.add_argument("--state", type=Path, metavar="DIR", help="keeps files, batches and the bill over restarts")
+    emulator.add_argument(
+        "--latency", type=float, default=2.0, metavar="SECONDS", help="how long a batch takes (default: 2)"
+    )
+    emulator.add_argument("--seed", type=int, default=0, metavar="N", help="of the order of result lines (default: 0)")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def _dollars(text: str) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of dollars") from None
+    if not amount.is_finite() or amount <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of dollars")
+    return amount
