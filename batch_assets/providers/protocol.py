@@ -60,9 +60,6 @@ class Provider(Protocol):
     """Key of the resource: `openai`."""
     vendor: str
     """For prices and fingerprints: `openai`, `anthropic`, `google`, `mistral`."""
-    account: str
-    """Which account the batches belong to: vendor, host, organization and project; safe as a folder's name.
-    Never derived from a secret: a rotated key is the same account."""
     host: str | None
     """Where model names are local to a host (gateways): that host; else None. Part of the fingerprint."""
     limits: Limits
@@ -72,6 +69,14 @@ class Provider(Protocol):
     """Off the standard price, where no batch price is published; 0.5 is half. None: such a cost is unknown."""
     listing_grace_seconds: float
     """How long a created batch may be missing from the list of batches."""
+
+    @property
+    def account(self) -> str:
+        """Which account the batches belong to: vendor, host, organization and project; safe as a folder's name.
+
+        Never derived from a secret: a rotated key is the same account.
+        """
+        ...
 
     def check(self, request: Request) -> None:
         """Refuse what the batch API would refuse: schema subset, parameters, model. Raises ConfigError. No network."""
