@@ -22,7 +22,7 @@ from batch_assets.dagster.resources import STORE_KEY
 from batch_assets.dagster.rows import record_batches
 from batch_assets.dagster.upstream import LOAD_AS
 from batch_assets.errors import ConfigError, InputError
-from batch_assets.tables import TableStore, writer
+from batch_assets.tables import TableStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +83,7 @@ class ParquetIOManager(ConfigurableIOManager):
             raise InputError(f"{asset}: {partition} has neither rows nor columns; return a table with columns")
         rows = first.num_rows
         with store.scratch() as scratch:
-            with writer(str(scratch), first.schema) as file:
+            with pq.ParquetWriter(str(scratch), first.schema, compression="zstd") as file:
                 file.write_batch(first)
                 for batch in batches:
                     file.write_batch(batch)
@@ -97,11 +97,8 @@ class ParquetIOManager(ConfigurableIOManager):
         partitions = list(context.asset_partition_keys) if context.has_asset_partitions else [None]
         files = {partition: store.path(asset, partition) for partition in partitions}
         missing = [partition for partition in partitions if not store.exists(asset, partition)]
-        if (
-            missing
-            and len(missing) < len(files)
-            and (context.definition_metadata or {}).get("allow_missing_partitions")
-        ):
+        if 0 < len(missing) < len(files) and (_asks_for_all(context, partitions) or _may_miss(context)):
+            context.log.warning(f"{asset}: {len(missing)} of {len(files)} partitions have no table, and are left out")
             return {partition: file for partition, file in files.items() if partition not in missing}
         if missing:
             what = asset if missing == [None] else f"{asset}, partition {', '.join(map(str, missing[:5]))}"
@@ -117,6 +114,15 @@ class ParquetIOManager(ConfigurableIOManager):
 def store_tables(context: InitResourceContext) -> ParquetIOManager:
     """The IO manager over the folder of tables of the BatchStore."""
     return ParquetIOManager(base=getattr(context.resources, STORE_KEY).table_store().root)
+
+
+def _asks_for_all(context: InputContext, partitions: Sequence[str | None]) -> bool:
+    """A consumer without partitions, or an asset check, gets every partition that there is."""
+    return len(partitions) > 1 and len(partitions) == len(context.asset_partitions_def.get_partition_keys())
+
+
+def _may_miss(context: InputContext) -> bool:
+    return bool((context.definition_metadata or {}).get("allow_missing_partitions"))
 
 
 def _wanted(context: InputContext) -> Any:

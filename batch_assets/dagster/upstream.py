@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,13 +13,16 @@ from batch_assets.dagster.rows import record_batches
 from batch_assets.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import pandas as pd
     from dagster import AssetExecutionContext, DagsterInstance
 
 LOAD_AS = "batch_assets/load_as"
 """Input metadata by which our IO manager is asked for a stream; other IO managers do not look at it."""
+
+GIVEN_ROWS: ContextVar[Mapping[AssetKey, object] | None] = ContextVar("batch_assets_given_rows", default=None)
+"""Rows by asset that stand in for what the assets above hold: for tests."""
 
 
 class Upstream:
@@ -72,6 +76,9 @@ class UpstreamLoader:
 
     def upstream(self, key: AssetKey, partition: str | None) -> Upstream:
         """The handle of the asset `key` for one partition of the batch asset. Raises InputError if none maps to it."""
+        given = GIVEN_ROWS.get()
+        if given is not None:
+            return Upstream(key, None if partition is None else (partition,), lambda _: given[key])
         return Upstream(key, self._mapped(key, partition), lambda above: self._load(key, above))
 
     def _load(self, key: AssetKey, partition: str | None) -> object:
