@@ -91,8 +91,10 @@ class ResultWriter:
             np.fromiter((line.cached_tokens for line in lines), np.int64, count=count),
             np.fromiter((line.output_tokens for line in lines), np.int64, count=count),
         ]
-        cost = cost_pico_usd(self._rates, *tokens)
-        standard = cost_pico_usd(self._rates, *tokens, kind="standard")
+        written = np.fromiter((line.cache_write_tokens for line in lines), np.int64, count=count)
+        hour = np.fromiter((line.cache_write_1h_tokens for line in lines), np.int64, count=count)
+        cost = cost_pico_usd(self._rates, *tokens, written, cache_write_1h_tokens=hour)
+        standard = cost_pico_usd(self._rates, *tokens, written, cache_write_1h_tokens=hour, kind="standard")
         columns = [
             rows.column("request"),
             rows.column("fingerprint"),

@@ -25,15 +25,12 @@ from batch_assets.admission import QueueLimits
 from batch_assets.dialects import OPENAI_STRICT, check_json_schema
 from batch_assets.errors import (
     Ambiguous,
-    Blocked,
     ConfigError,
     NotFound,
-    ProviderError,
-    QueueFull,
-    Refused,
     Transient,
     UnknownStatus,
 )
+from batch_assets.providers.http import Answer, creating_error, is_connection_error, reading_error, split_lines
 from batch_assets.providers.protocol import ResultLine
 from batch_assets.records import BatchInfo, BatchPhase, Limits, Outcome, Request
 
@@ -237,7 +234,7 @@ class OpenAIProvider:
                 self._reading(f"downloading {file_id} of batch {batch.batch_id}"),
                 self._client.files.with_streaming_response.content(file_id) as response,
             ):
-                yield from _lines(response.iter_bytes(1 << 20))
+                yield from split_lines(response.iter_bytes(1 << 20))
 
     def delete_input(self, input_file: str) -> None:
         """Delete an uploaded input file."""
@@ -272,24 +269,10 @@ class OpenAIProvider:
                 metadata={STAMP: stamp},
             )
         except openai.APIStatusError as error:
-            raise self._create_error(error) from error
+            raise creating_error(self._answer("creating a batch", error)) from error
         except (openai.OpenAIError, OSError) as error:
             raise Ambiguous(f"the reply to creating a batch was lost: {error}", provider=self.name) from error
         return batch.id
-
-    def _create_error(self, error: openai.APIStatusError) -> ProviderError:
-        status, code, message = error.status_code, _code(error), _message(error)
-        own = isinstance(error.body, dict) and "message" in error.body
-        if not own or status in {408, 409} or status >= 500:
-            return Ambiguous(
-                f"creating a batch was answered {status}: {message}", provider=self.name, status=status, code=code
-            )
-        if status == 429 and code not in _NO_MONEY:
-            wait = _retry_after(error)
-            return QueueFull(message, retry_after_seconds=wait, provider=self.name, status=status, code=code)
-        if status in {401, 402, 403, 429} or code == "model_not_found":
-            return Blocked(message, provider=self.name, status=status, code=code)
-        return Refused(message, provider=self.name, status=status, code=code)
 
     # ------------------------------------------------------------ reading answers
 
@@ -299,22 +282,27 @@ class OpenAIProvider:
         try:
             yield
         except openai.APIStatusError as error:
-            status, code = error.status_code, _code(error)
-            text = f"{self.name}: {what} was answered {status}: {_message(error)}"
-            if status == 404:
-                raise NotFound(text, provider=self.name, status=status, code=code) from error
-            if status in {401, 402, 403} or code in _NO_MONEY:
-                raise Blocked(text, provider=self.name, status=status, code=code) from error
-            if status in {408, 409, 429} or status >= 500:
-                wait = _retry_after(error)
-                raise Transient(text, retry_after_seconds=wait, provider=self.name, status=status, code=code) from error
-            raise Refused(text, provider=self.name, status=status, code=code) from error
+            raise reading_error(self._answer(what, error)) from error
         except (openai.OpenAIError, OSError) as error:
             raise Transient(f"{self.name}: {what} failed: {error}", provider=self.name) from error
         except Exception as error:
-            if not type(error).__module__.startswith(("httpx", "httpcore")):  # raw while a body is read
+            if not is_connection_error(error):
                 raise
             raise Transient(f"{self.name}: {what} was cut off: {error!r}", provider=self.name) from error
+
+    def _answer(self, what: str, error: openai.APIStatusError) -> Answer:
+        body = error.body if isinstance(error.body, dict) and "message" in error.body else None
+        code = str(body.get("code") or body.get("type") or "error") if body else None
+        return Answer(
+            provider=self.name,
+            what=what,
+            status=error.status_code,
+            code=code,
+            message=str(body["message"]) if body else error.message[:300],
+            headers=error.response.headers,
+            out_of_money=code in _NO_MONEY,
+            unknown_model=code == "model_not_found",
+        )
 
     def _info(self, batch: Batch) -> BatchInfo:
         phase = _PHASES.get(batch.status)
@@ -495,34 +483,5 @@ def _answered(custom_id: str, body: _Body) -> ResultLine:
     )
 
 
-def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Split at line feeds only: a JSON string may hold other line separators."""
-    rest = b""
-    for chunk in chunks:
-        lines = (rest + chunk).split(b"\n")
-        rest = lines.pop()
-        yield from (line for line in lines if line.strip())
-    if rest.strip():
-        yield rest
-
-
 def _time(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
-
-
-def _message(error: openai.APIStatusError) -> str:
-    body = error.body
-    return str(body["message"]) if isinstance(body, dict) and "message" in body else error.message[:300]
-
-
-def _code(error: openai.APIStatusError) -> str | None:
-    body = error.body
-    found = body.get("code") or body.get("type") if isinstance(body, dict) else None
-    return None if found is None else str(found)
-
-
-def _retry_after(error: openai.APIStatusError) -> float | None:
-    try:
-        return float(error.response.headers["retry-after"])
-    except (KeyError, ValueError):
-        return None

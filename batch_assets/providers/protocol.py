@@ -36,8 +36,12 @@ class ResultLine(msgspec.Struct, frozen=True, gc=False):
     model: str | None = None
     finish_reason: str | None = None
     input_tokens: int = 0
-    """Cached ones included."""
+    """Those read from and written to a cache included."""
     cached_tokens: int = 0
+    """Read from a cache."""
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    """Of cache_write_tokens, those that are kept for an hour."""
     output_tokens: int = 0
 
 

@@ -1,0 +1,439 @@
+"""Anthropic's Message Batches API through the official SDK.
+
+Facts relied on (SDK types of 2.12 and the batch guide, read 2026-11; nothing here was tried on Anthropic itself):
+a batch holds at most 100,000 requests or 256 MB, sent inline with the create call; it carries no metadata, so a listing
+shows nothing of ours; tallies stay 0 until the whole batch ends; parameters are checked later, request by request, but
+a custom_id that breaks the pattern refuses the whole batch at once; there is no batch-level failure, and every request
+gets a line; errored, canceled and expired requests are not billed; results are kept for 29 days.
+The API version 2026-10-21, which SDK 2 speaks, refuses temperature, top_p and top_k.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import contextmanager
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+import msgspec
+import orjson
+from anthropic.types.messages import MessageBatch
+
+from batch_assets.admission import QueueLimits
+from batch_assets.errors import (
+    Ambiguous,
+    ConfigError,
+    SchemaError,
+    Transient,
+    UnknownStatus,
+)
+from batch_assets.providers.http import Answer, creating_error, is_connection_error, reading_error, split_lines
+from batch_assets.providers.protocol import ResultLine
+from batch_assets.records import BatchInfo, BatchPhase, Limits, Outcome, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_START, _END = b'{"requests":[', b"]}"
+
+LIMITS = Limits(
+    max_requests=100_000,
+    max_bytes=256_000_000 - len(_START) - len(_END),
+    max_request_bytes=32_000_000,
+    completion_window="24h",
+    results_kept_days=29,
+    input_files=False,
+    stamped=False,
+)
+_PHASES = {
+    "in_progress": BatchPhase.RUNNING,
+    "canceling": BatchPhase.CANCELING,
+    "ended": BatchPhase.ENDED,
+}
+_FINISH = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
+_CURABLE = frozenset({"api_error", "overloaded_error", "rate_limit_error", "timeout_error"})
+_REFUSED_PARAMS = {
+    "stream": "a batch has no stream",
+    "speed": "the batch API refuses it",
+    "store": "the batch API refuses it",
+    "previous_thread_event_id": "the batch API refuses it",
+    "cache_hint": "the batch API refuses it",
+    "context_hint": "the batch API refuses it",
+    "messages": "the prompt makes the messages",
+    "system": "set `system`",
+    "model": "set `model`",
+    "max_tokens": "set `max_output_tokens`",
+    "output_config": "set `output_type`",
+}
+_SAMPLING = frozenset({"temperature", "top_p", "top_k"})
+
+
+class AnthropicEnvelope:
+    """The constant part of the requests of one plan."""
+
+    def __init__(self, request: Request, *, prompt_caching: bool) -> None:
+        hole = secrets.token_hex(16)
+        params = orjson.dumps(_params(request, hole, prompt_caching=prompt_caching))
+        before, after = params.split(b'"' + hole.encode() + b'"')
+        self._start = b'{"custom_id":"'
+        self._middle = b'","params":' + before
+        self._end = after + b"}\n"
+        self.overhead_bytes = len(self._start) + 63 + len(self._middle) + len(self._end)
+
+    def lines(self, custom_ids: Iterable[str], contents: Iterable[bytes]) -> Iterator[bytes]:
+        """The requests, each with the line feed that stands for the comma between two."""
+        for custom_id, content in zip(custom_ids, contents, strict=True):
+            yield b"".join((self._start, custom_id.encode(), self._middle, content, self._end))
+
+
+def _params(request: Request, content: str, *, prompt_caching: bool) -> dict[str, Any]:
+    params: dict[str, Any] = {"model": request.model, "max_tokens": request.max_output_tokens, **request.params}
+    if request.system is not None:
+        system: dict[str, Any] = {"type": "text", "text": request.system}
+        if prompt_caching:
+            system["cache_control"] = {"type": "ephemeral", "ttl": "1h"}
+        params["system"] = [system]
+    if request.json_schema is not None:
+        schema = anthropic.transform_schema(request.json_schema)
+        params["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+    params["messages"] = [{"role": "user", "content": content}]
+    return params
+
+
+class AnthropicProvider:
+    """One Anthropic workspace: a key belongs to one, and lists the batches of that one."""
+
+    vendor = "anthropic"
+    host: str | None = None
+    limits = LIMITS
+    assumed_batch_discount: Decimal | None = Decimal("0.5")
+
+    def __init__(
+        self,
+        *,
+        name: str = "anthropic",
+        api_key: str | None = None,
+        base_url: str | None = None,
+        workspace: str | None = None,
+        timeout_seconds: float = 600,
+        max_retries: int = 2,
+        prompt_caching: bool = False,
+        queue: QueueLimits | None = None,
+        listing_grace_seconds: float = 180,
+    ) -> None:
+        """`workspace` names the account where several keys of one host belong to different workspaces."""
+        self.name = name
+        self.queue = queue or QueueLimits()
+        self.listing_grace_seconds = listing_grace_seconds
+        self._workspace = workspace
+        self._prompt_caching = prompt_caching
+        self._settings: dict[str, Any] = {
+            "api_key": api_key or None,
+            "base_url": base_url or None,
+            "timeout": timeout_seconds,
+            "max_retries": max_retries,
+        }
+
+    def __repr__(self) -> str:
+        return f"AnthropicProvider(name={self.name!r})"
+
+    @cached_property
+    def _client(self) -> anthropic.Anthropic:
+        client = anthropic.Anthropic(**self._settings)
+        if not client.api_key and not client.auth_token:
+            raise ConfigError(
+                f"the provider {self.name!r} has no API key: set `api_key` of its resource, or the environment "
+                "variable ANTHROPIC_API_KEY"
+            )
+        return client
+
+    @cached_property
+    def account(self) -> str:
+        """Vendor, host and workspace."""
+        url = self._client.base_url
+        place = url.host if url.port is None else f"{url.host}:{url.port}"
+        parts = ["anthropic"] if url.host == "api.anthropic.com" else ["anthropic", place]
+        return "+".join([*parts, *([self._workspace] if self._workspace else [])])
+
+    def check_credentials(self) -> None:
+        """Raise ConfigError naming the setting if there is no key."""
+        _ = self._client
+
+    def check(self, request: Request) -> None:
+        """Refuse what the batch API would refuse. Raises ConfigError."""
+        if request.endpoint != "chat":
+            raise ConfigError(f"`endpoint` is {request.endpoint!r}; Anthropic's batches take `chat` only")
+        if not request.max_output_tokens:
+            raise ConfigError("`max_output_tokens` is not set; Anthropic needs it with every request")
+        for param in request.params:
+            if param in _REFUSED_PARAMS:
+                raise ConfigError(f"`params` holds {param!r}, which cannot be set there: {_REFUSED_PARAMS[param]}")
+            if param in _SAMPLING and int(anthropic.__version__.split(".")[0]) >= 2:
+                raise ConfigError(
+                    f"`params` holds {param!r}, which the API version 2026-10-21 of this SDK "
+                    f"(anthropic {anthropic.__version__}) refuses; leave it out, or install anthropic<2"
+                )
+        if request.json_schema is not None:
+            try:
+                anthropic.transform_schema(request.json_schema)
+            except ValueError as error:
+                raise SchemaError(f"the output type cannot be expressed for Anthropic: {error}") from error
+
+    def envelope(self, request: Request) -> AnthropicEnvelope:
+        """The constant part of the requests."""
+        return AnthropicEnvelope(request, prompt_caching=self._prompt_caching)
+
+    # ------------------------------------------------------------ calls that may be repeated
+
+    def newest(self) -> str | None:
+        """Id of the newest batch of the workspace."""
+        with self._reading("listing its batches"):
+            page = self._client.messages.batches.list(limit=1)
+            return page.data[0].id if page.data else None
+
+    def upload(self, name: str, chunks: Iterator[bytes]) -> str | None:  # part of the protocol
+        """Nothing to upload: the requests go inline."""
+        return None
+
+    def batches(self) -> Iterator[BatchInfo]:
+        """All batches of the workspace, newest first."""
+        with self._reading("listing its batches"):
+            for batch in self._client.messages.batches.list(limit=1000):
+                yield self._info(batch)
+
+    def batch(self, batch_id: str) -> BatchInfo:
+        """One batch."""
+        with self._reading(f"reading batch {batch_id}"):
+            return self._info(self._client.messages.batches.retrieve(batch_id))
+
+    def cancel(self, batch_id: str) -> None:
+        """Ask for its cancellation; one that has ended is left alone."""
+        with self._reading(f"canceling batch {batch_id}"):
+            try:
+                self._client.messages.batches.cancel(batch_id)
+            except (anthropic.BadRequestError, anthropic.ConflictError):
+                if self.batch(batch_id).phase is not BatchPhase.ENDED:
+                    raise
+
+    def results(self, batch: BatchInfo) -> Iterator[bytes]:
+        """Its result lines, streamed."""
+        if not batch.result_files:
+            return
+        batches = self._client.messages.batches
+        with (
+            self._reading(f"downloading the results of batch {batch.batch_id}"),
+            batches.with_streaming_response.results(batch.batch_id) as response,
+        ):
+            yield from split_lines(response.iter_bytes(1 << 20))
+
+    def delete_input(self, input_file: str) -> None:
+        """There are no input files."""
+
+    def console_url(self, batch_id: str) -> str | None:
+        """Where a person looks at the batch."""
+        return f"https://platform.claude.com/workspaces/default/batches/{batch_id}"
+
+    # ------------------------------------------------------------ the one call that costs money
+
+    def create(
+        self,
+        *,
+        stamp: str,  # a batch carries nothing of ours but its custom_ids
+        request: Request,  # the lines hold it
+        input_file: str | None,  # requests go inline
+        lines: Callable[[], Iterator[bytes]],
+        timeout_seconds: float,
+    ) -> str:
+        """Create the batch, once, its requests streamed: the SDK's own `create` holds the whole body in memory."""
+        once = self._client.with_options(max_retries=0, timeout=timeout_seconds)
+        try:
+            batch = once.post(
+                "/v1/messages/batches",
+                cast_to=MessageBatch,
+                content=_body(lines()),
+                options={"headers": {"Content-Type": "application/json"}},
+            )
+        except anthropic.APIStatusError as error:
+            raise creating_error(self._answer("creating a batch", error)) from error
+        except (anthropic.AnthropicError, OSError) as error:
+            raise Ambiguous(f"the reply to creating a batch was lost: {error}", provider=self.name) from error
+        return batch.id
+
+    # ------------------------------------------------------------ reading answers
+
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """Class the errors of a call that may be repeated."""
+        try:
+            yield
+        except anthropic.APIStatusError as error:
+            raise reading_error(self._answer(what, error)) from error
+        except anthropic.AnthropicError as error:
+            raise Transient(f"{self.name}: {what} failed: {error}", provider=self.name) from error
+        except Exception as error:
+            if not is_connection_error(error):
+                raise
+            raise Transient(f"{self.name}: {what} was cut off: {error!r}", provider=self.name) from error
+
+    def _answer(self, what: str, error: anthropic.APIStatusError) -> Answer:
+        body = error.body if isinstance(error.body, dict) and isinstance(error.body.get("error"), dict) else None
+        own = body["error"] if body else {}
+        message = str(own.get("message") or error.message[:300])
+        details = own.get("details")
+        return Answer(
+            provider=self.name,
+            what=what,
+            status=error.status_code,
+            code=str(own["type"]) if "type" in own else None,
+            message=message,
+            headers=error.response.headers,
+            out_of_money=isinstance(details, dict) and "spend_limit" in str(details.get("error_code")),
+            unknown_model=error.status_code == 404 and "model" in message,
+        )
+
+    def _info(self, batch: MessageBatch) -> BatchInfo:
+        phase = _PHASES.get(batch.processing_status)
+        if phase is None:
+            raise UnknownStatus(batch.processing_status, provider=self.name, batch_id=batch.id)
+        counts = batch.request_counts
+        unbilled = counts.errored + counts.canceled + counts.expired
+        return BatchInfo(
+            batch_id=batch.id,
+            phase=phase,
+            raw_status=batch.processing_status,
+            created_at=batch.created_at,
+            stamp=None,
+            result_files=(batch.results_url,) if batch.results_url else (),
+            total=counts.processing + counts.succeeded + unbilled,
+            completed=counts.succeeded,
+            failed=unbilled,
+            ended_at=batch.ended_at,
+            expires_at=batch.expires_at,
+        )
+
+    def custom_id(self, line: bytes) -> str | None:
+        """The custom_id of a result line."""
+        try:
+            return _ID_DECODER.decode(line).custom_id
+        except msgspec.MsgspecError:
+            return None
+
+    def parse(self, line: bytes) -> ResultLine:
+        """A whole result line."""
+        read = _LINE_DECODER.decode(line)
+        result = read.result
+        if result.type == "succeeded" and result.message is not None:
+            return _answered(read.custom_id, result.message)
+        if result.type == "errored" and result.error is not None:
+            error = result.error.error
+            return ResultLine(
+                custom_id=read.custom_id,
+                outcome=Outcome.ERRORED,
+                error=error.message or error.type,
+                error_kind=error.type,
+                curable=error.type in _CURABLE,
+            )
+        if result.type == "expired":
+            text = "the completion window passed before it was executed"
+            return ResultLine(
+                custom_id=read.custom_id, outcome=Outcome.EXPIRED, error=text, error_kind="expired", curable=True
+            )
+        if result.type == "canceled":
+            text = "canceled before it was executed"
+            return ResultLine(custom_id=read.custom_id, outcome=Outcome.CANCELED, error=text, error_kind="canceled")
+        raise ValueError(f"a result of the unknown type {result.type!r}")
+
+
+class _Identified(msgspec.Struct, gc=False):
+    custom_id: str
+
+
+class _ErrorDetail(msgspec.Struct, gc=False):
+    type: str
+    message: str | None = None
+
+
+class _Error(msgspec.Struct, gc=False):
+    error: _ErrorDetail
+
+
+class _CacheCreation(msgspec.Struct, gc=False):
+    ephemeral_1h_input_tokens: int = 0
+
+
+class _Usage(msgspec.Struct, gc=False):
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation: _CacheCreation | None = None
+
+
+class _Part(msgspec.Struct, gc=False):
+    type: str
+    text: str | None = None
+
+
+class _Message(msgspec.Struct, gc=False):
+    content: list[_Part]
+    model: str | None = None
+    stop_reason: str | None = None
+    usage: _Usage | None = None
+
+
+class _Result(msgspec.Struct, gc=False):
+    type: str
+    message: _Message | None = None
+    error: _Error | None = None
+
+
+class _Line(msgspec.Struct, gc=False):
+    custom_id: str
+    result: _Result
+
+
+_ID_DECODER = msgspec.json.Decoder(_Identified)
+_LINE_DECODER = msgspec.json.Decoder(_Line)
+
+
+def _answered(custom_id: str, message: _Message) -> ResultLine:
+    text = "".join(part.text or "" for part in message.content if part.type == "text") or None
+    usage = message.usage or _Usage()
+    written = usage.cache_creation_input_tokens or 0
+    cached = usage.cache_read_input_tokens or 0
+    outcome, error, kind = Outcome.SUCCEEDED, None, None
+    if message.stop_reason == "refusal":
+        outcome, error, kind = Outcome.ERRORED, f"the model refused: {text or 'no text'}", "refusal"
+    elif text is None:
+        outcome, error, kind = Outcome.ERRORED, f"the response holds no text ({message.stop_reason})", "no_text"
+    return ResultLine(
+        custom_id=custom_id,
+        outcome=outcome,
+        text=text,
+        error=error,
+        error_kind=kind,
+        curable=kind == "no_text" and message.stop_reason == "end_turn",
+        model=message.model,
+        finish_reason=_FINISH.get(message.stop_reason or "", message.stop_reason),
+        input_tokens=usage.input_tokens + written + cached,
+        cached_tokens=cached,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=usage.cache_creation.ephemeral_1h_input_tokens if usage.cache_creation else 0,
+        output_tokens=usage.output_tokens,
+    )
+
+
+def _body(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """The body of a create call, some hundred kilobytes at a time."""
+    held: list[bytes] = []
+    size, first = 0, True
+    yield _START
+    for line in lines:
+        held.append(line[:-1] if first else b"," + line[:-1])
+        size, first = size + len(line), False
+        if size > 1 << 18:
+            yield b"".join(held)
+            held, size = [], 0
+    yield b"".join(held) + _END

@@ -1,0 +1,82 @@
+"""What adapters share about HTTP: lines of a body, and what a failed call means for the caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from batch_assets.errors import Ambiguous, Blocked, NotFound, ProviderError, QueueFull, Refused, Transient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_TRANSPORTS = ("httpx", "httpcore", "requests", "urllib3", "google.auth", "google.resumable_media")
+
+
+def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines without their line feeds; empty ones are left out. A JSON string may hold other line separators."""
+    rest = b""
+    for chunk in chunks:
+        lines = (rest + chunk).split(b"\n")
+        rest = lines.pop()
+        yield from (line for line in lines if line.strip())
+    if rest.strip():
+        yield rest
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """What the provider asks us to wait, if it says so in seconds."""
+    try:
+        return float(headers["retry-after"])
+    except (KeyError, ValueError):
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A provider's answer to a call that failed."""
+
+    provider: str
+    what: str
+    """The call, for people: `listing its batches`."""
+    status: int
+    code: str | None
+    """The provider's own code of the error; None where the body is not the provider's."""
+    message: str
+    headers: Mapping[str, str]
+    out_of_money: bool = False
+    """A quota or a spend limit is used up: waiting alone does not help."""
+    unknown_model: bool = False
+
+
+def reading_error(answer: Answer) -> ProviderError:
+    """What a failed call means that may be made again: list, read, upload, download, cancel, delete."""
+    status = answer.status
+    facts = {"provider": answer.provider, "status": status, "code": answer.code}
+    text = f"{answer.provider}: {answer.what} was answered {status}: {answer.message}"
+    if status == 404:
+        return NotFound(text, **facts)  # type: ignore[arg-type]  # one dict for all of them
+    if status in {401, 402, 403} or answer.out_of_money:
+        return Blocked(text, **facts)  # type: ignore[arg-type]
+    if status in {408, 409, 429} or status >= 500:
+        return Transient(text, retry_after_seconds=retry_after_seconds(answer.headers), **facts)
+    return Refused(text, **facts)  # type: ignore[arg-type]
+
+
+def creating_error(answer: Answer) -> ProviderError:
+    """What a failed create call means. Only a 4xx with the provider's own body says that nothing was created."""
+    status = answer.status
+    facts = {"provider": answer.provider, "status": status, "code": answer.code}
+    text = f"{answer.what} was answered {status}: {answer.message}"
+    if answer.code is None or status in {408, 409} or status >= 500:
+        return Ambiguous(text, **facts)  # type: ignore[arg-type]
+    if status == 429 and not answer.out_of_money:
+        return QueueFull(text, retry_after_seconds=retry_after_seconds(answer.headers), **facts)
+    if status in {401, 402, 403, 429} or answer.unknown_model:
+        return Blocked(text, **facts)  # type: ignore[arg-type]
+    return Refused(text, **facts)  # type: ignore[arg-type]
+
+
+def is_connection_error(error: Exception) -> bool:
+    """Whether an exception is one of an HTTP library: SDKs let them through raw while a body is read."""
+    return isinstance(error, OSError) or type(error).__module__.startswith(_TRANSPORTS)
