@@ -19,6 +19,7 @@ from batch_assets.emulator.strings import string_maker
 Maker = Callable[[Reading, int], Any]
 """From a text and the depth of nesting to a value."""
 
+_USUAL_ITEMS = 5
 _DEEPEST = 8  # levels of a recursive schema that are filled
 _BOUNDS = re.compile(r"(-?\d+)\s*(?:-|–|—|to|and|\.\.+)\s*(-?\d+)")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w])")
@@ -146,7 +147,8 @@ class _Compiler:
     def _array(self, name: str, schema: dict[str, Any]) -> Maker:
         items = schema.get("items", {})
         target = self._resolve(items["$ref"]) if isinstance(items, dict) and "$ref" in items else items
-        least, most = int(schema.get("minItems", 0)), int(schema.get("maxItems", max(3, schema.get("minItems", 0))))
+        least = int(schema.get("minItems", 0))
+        most = min(max(_USUAL_ITEMS, least), int(schema.get("maxItems", 1 << 30)))
         labels = [v for v in target.get("enum", ()) if isinstance(v, str)] if isinstance(target, dict) else []
         if labels:
             index = LabelIndex(labels)

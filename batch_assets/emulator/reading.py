@@ -1,5 +1,6 @@
 """What the emulated model makes of a text: which part is the text, its sentences, its gist, its tasks."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -23,12 +24,15 @@ _TASK = re.compile(
     r"tues|wednes|thurs|fri|satur|sun)day|next (?:week|meeting))\b",
     re.IGNORECASE,
 )
+_SPEAKER = re.compile(r"^\s*([A-Z][\w .'-]{0,40}):(?:\s|$)", re.MULTILINE)
+_MARKER = re.compile(r"\s*\{[a-z]+(?: [a-z]+)?\}")  # {laughs}, {cough} in a transcript
 _LONGEST = 60_000  # characters of a text that are looked at
 _COMMON = """
     the and for are but not you your with this that from have has had was were will would can could should what when
     where which who why how all any been being did does done into just its our out she they them then than there
     their these those too very about after again also because before here him his her more most not now off only
-    other over own same some such still get got
+    other over own same some such still get got yeah yes okay uhm hmm mmm right well know think mean like really thing
+    things kind sort guess actually maybe gonna say said
 """
 _ALARMING = frozenset(
     {"urgent", "urgently", "immediately", "asap", "emergency", "stolen", "lost", "fraud", "now", "help"}
@@ -84,8 +88,9 @@ class Reading:
             if len(head) > 3000 or not (_INSTRUCTION.match(head) or head.rstrip().endswith(":")):
                 break
             text = text[end:].lstrip()
-        lead = _LEAD.match(text)
-        return cls(text[lead.end() :] if lead else text)
+        if lead := _LEAD.match(text):
+            text = text[lead.end() :]
+        return cls(_MARKER.sub("", text) if "{" in text else text)
 
     @_Lazy
     def words(self) -> list[str]:
@@ -115,32 +120,29 @@ class Reading:
 
     @_Lazy
     def tasks(self) -> list[str]:
-        """Sentences that say what somebody is to do."""
-        return [sentence for sentence in self.sentences if len(sentence) > 15 and _TASK.search(sentence)]
+        """Sentences that say what somebody is to do, the most telling first."""
+        found = [sentence for sentence in self.sentences if len(sentence) > 15 and _TASK.search(sentence)]
+        return sorted(found, key=self._weight, reverse=True)
 
     @_Lazy
     def keywords(self) -> list[str]:
-        """Frequent long words, most frequent first."""
-        counts = Counter(word for word in self.words if len(word) > 3 and word not in _STOPWORDS)
+        """Frequent long words, most frequent first; not the names of who speaks."""
+        speakers = set(_WORD.findall(" ".join(_SPEAKER.findall(self.text[:8000])).lower()))
+        counts = Counter(w for w in self.words if len(w) > 3 and w not in _STOPWORDS and w not in speakers)
         return [word for word, _ in counts.most_common(12)]
 
     def gist(self, max_chars: int = 300, max_sentences: int = 3) -> str:
         """The text itself if it is short, else its most telling sentences in their order."""
         if len(self.text) <= max_chars:
             return " ".join(self.text.split())
-        sentences = self.sentences[:400]
+        sentences = self.sentences[:: 1 + len(self.sentences) // 400]
         if len(sentences) <= max_sentences:
             return squeeze(self.text, max_chars)
-        weights = self.stems
-        ranked = sorted(
-            range(len(sentences)),
-            key=lambda i: (-self._weight(sentences[i], weights), i),
-        )[:max_sentences]
+        weights = [self._weight(sentence) for sentence in sentences]
+        ranked = sorted(range(len(sentences)), key=lambda i: (-weights[i], i))[:max_sentences]
         return squeeze(" ".join(sentences[i] for i in sorted(ranked)), max_chars)
 
-    @staticmethod
-    def _weight(sentence: str, weights: dict[str, int]) -> float:
-        words = _WORD.findall(sentence[:400].lower())
-        if len(words) < 5:
-            return 0.0
-        return sum(weights.get(stem(word), 0) for word in words) / (len(words) + 8)
+    def _weight(self, sentence: str) -> float:
+        """How much of what the text is about the sentence says; long ones gain little."""
+        said = {stem(word) for word in _WORD.findall(_SPEAKER.sub("", sentence[:400]).lower())}
+        return sum(math.sqrt(self.stems.get(each, 0)) for each in said) / (len(said) + 8)
