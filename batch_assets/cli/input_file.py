@@ -117,10 +117,13 @@ def _csv(path: Path, delimiter: str) -> Iterator[pacsv.CSVStreamingReader]:
 
 
 def _json_lines(path: Path) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """Columns and rows; a file without rows has no columns."""
     schema = pa.schema([])
     for first_line, rows in _chunks(path):
         place = f"{path}, from line {first_line} on"
         found = _columns(place, rows)
+        if not found.names:
+            raise InputError(f"{place}: the rows have no columns")
         try:
             schema = pa.unify_schemas([schema, found], promote_options="permissive")
         except pa.ArrowException as error:
@@ -131,21 +134,29 @@ def _json_lines(path: Path) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
 
 def _json_batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     for first_line, rows in _chunks(path):
-        try:
-            yield pa.RecordBatch.from_pylist(rows, schema=schema)
-        except (pa.ArrowException, OverflowError) as error:
-            raise InputError(f"{path}, from line {first_line} on: {error}") from error
+        place = f"{path}, from line {first_line} on"
+        columns = []
+        for field in schema:
+            with _several_types(place, field.name):
+                columns.append(pa.array([row.get(field.name) for row in rows], field.type))
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _columns(place: str, rows: list[dict[str, Any]]) -> pa.Schema:
     """Every name that a row has, in the order of appearance, with the type that holds all its values."""
     fields = []
     for name in dict.fromkeys(name for row in rows for name in row):
-        try:
+        with _several_types(place, name):
             fields.append(pa.field(name, pa.infer_type([row.get(name) for row in rows])))
-        except (pa.ArrowException, OverflowError) as error:
-            raise InputError(f"{place}: the column {name!r} has values of several types ({error})") from error
     return pa.schema(fields)
+
+
+@contextmanager
+def _several_types(place: str, column: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OverflowError) as error:
+        raise InputError(f"{place}: the column {column!r} has values of several types ({error})") from error
 
 
 def _chunks(path: Path) -> Iterator[tuple[int, list[dict[str, Any]]]]:

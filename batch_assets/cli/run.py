@@ -46,9 +46,9 @@ def execute(given: argparse.Namespace) -> int:
     provider = open_provider(given.provider)
     with _terminated_as_interrupted(), _Display(notes()) as display:
         with open_rows(given.input) as rows:
-            spec.prompt.check(rows.schema.names)
             ledger = Ledger.open(LocalStore(given.store), given.namespace)
-            plan = plan_partition(ledger, provider, spec, None, display.counting(rows))
+            batches = display.counting(rows) if rows.schema.names else ()  # not even columns: JSON lines without a line
+            plan = plan_partition(ledger, provider, spec, None, batches)
         if plan.refused is not None:
             raise PlanRefused(plan.refused)
         settled = plan_status(ledger, plan.ref).settled
@@ -135,6 +135,7 @@ class _Display:
             TimeElapsedColumn(),
             console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("planning, rows", total=None)
         self._told: set[str] = set()
