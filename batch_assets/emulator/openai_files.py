@@ -29,7 +29,7 @@ _FOREIGN_LINE = (
 )
 
 
-def error_file_expiry(batch: Batch, now: float) -> float:
+def result_expiry(batch: Batch, now: float) -> float:
     """When a result file of `batch` that is made now is deleted by the provider."""
     return now + float(batch.wire.get("output_expires_after_seconds") or _LIFE_SECONDS)
 

@@ -23,7 +23,7 @@ from batch_assets.emulator.faults import HEADER, Fault, Stage, from_header
 from batch_assets.emulator.lines import LineFile
 from batch_assets.emulator.openai_batches import BatchCalls
 from batch_assets.emulator.openai_errors import Refused, error_body, refusal
-from batch_assets.emulator.openai_files import FileCalls, error_file_expiry
+from batch_assets.emulator.openai_files import FileCalls, result_expiry
 from batch_assets.emulator.openai_input import OpenAILimits, check_input
 from batch_assets.emulator.openai_replies import CHAT, EMBEDDINGS, RESPONSES, reply
 from batch_assets.emulator.wire import Result, Strike, Verdict
@@ -188,7 +188,7 @@ class OpenAIWire:
 
     def result_file(self, batch: Batch, kind: str) -> tuple[str, str, float | None]:
         name = "output" if kind == "output" else "error"
-        return "batch_output", f"{batch.id}_{name}.jsonl", error_file_expiry(batch, self._emulation.clock.now())
+        return "batch_output", f"{batch.id}_{name}.jsonl", result_expiry(batch, self._emulation.clock.now())
 
     # -- synchronous endpoints -----------------------------------------------------------------------------------
 
