@@ -48,8 +48,7 @@ class Nights:
 
 
 @pytest.fixture
-def nights(tmp_path: Path, batch_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Nights:
-    monkeypatch.setenv("NIGHTS", str(tmp_path))
+def nights(tmp_path: Path, batch_emulator: Emulator) -> Nights:
     batch_emulator.set_latency(3600)
     return Nights(tmp_path, batch_emulator)
 

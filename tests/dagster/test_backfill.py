@@ -1,4 +1,4 @@
-"""Backfills through Dagster's own daemons."""
+"""Backfills through Dagster's own daemons, over a store on disk and the emulator."""
 
 from __future__ import annotations
 
@@ -16,20 +16,133 @@ ALL = ["tickets", "summarized", "classified", "rated", "digest"]
 
 def test_chain_and_diamond_over_three_nights(nights: Nights, night_world: World) -> None:
     backfill = night_world.backfill(ALL, nights.days)
-    night_world.round(times=4)
-    print("\n".join(night_world.selections()))
+    night_world.round(times=3)
     assert night_world.status(backfill) == "REQUESTED"
     assert nights.bought == 0
     nights.emulator.advance(3601)
-    night_world.round(times=3)
-    print("\n".join(night_world.selections()), night_world.status(backfill), night_world.progress(backfill))
+    night_world.round(times=2)
+    assert night_world.progress(backfill)["summarized"] == {"MATERIALIZED": 3}
     nights.emulator.advance(3601)
-    night_world.until_ended(backfill)
-    for s in ("batch_poll", "batch_resume"):
-        for t in night_world.ticks(s)[:12]:
-            print(s, t.status, t.skip_reason, t.error)
-    assert night_world.until_ended(backfill) == "COMPLETED_SUCCESS", "\n".join(night_world.selections())
-    print("\n".join(night_world.selections()))
-    for s in ("batch_poll", "batch_resume"):
-        for t in night_world.ticks(s)[:12]:
-            print(s, t.status, t.skip_reason, t.error)
+    assert night_world.until_ended(backfill) == "COMPLETED_SUCCESS"
+
+    whole = "[2025-01-01..2025-01-03] SUCCESS"
+    assert night_world.selections() == [
+        f"classified,digest,rated,summarized,tickets {whole}",
+        "batch_assets_waiting [] SUCCESS",
+        "batch_advance [] SUCCESS",
+        f"classified,digest,rated,summarized {whole}",
+        "batch_advance [] SUCCESS",
+        f"classified,digest {whole}",
+    ]
+    assert nights.bought == 3 * 4 * 3  # rows, days, batch assets
+    assert nights.reads() == 3  # each night once, by the planning run
+    for day in nights.days:
+        table = nights.table("classified", day)
+        assert list(table["id"]) == [f"{day}/{number}" for number in range(4)]
+        assert set(table["batch_outcome"]) == {"succeeded"}
+        assert list(nights.table("digest", day).columns) == ["id", "text", "intent", "mood"]
+    metadata = night_world.materializations("classified")
+    assert set(metadata) == set(nights.days)
+    assert {figures["dagster/partition_row_count"] for figures in metadata.values()} == {4}
+    assert all(figures["batch_assets/cost_usd"] > 0 for figures in metadata.values())
+    assert {tick.status.value for tick in night_world.ticks("batch_poll")} <= {"SUCCESS", "SKIPPED"}
+
+    again = night_world.backfill(["classified"], nights.days[:2])
+    assert night_world.until_ended(again) == "COMPLETED_SUCCESS"
+    assert nights.bought == 3 * 4 * 3  # nothing changed, nothing is sent
+    assert not night_world.runs(**{"batch_assets/parked": ""})
+
+
+def test_a_sensor_that_starts_late_and_a_source_that_changed_meanwhile(nights: Nights) -> None:
+    with nights.world() as first:
+        backfill = first.backfill(["tickets", "summarized"], nights.days)
+        first.round(sensors=False, times=3)
+        assert nights.emulator.bill() == {} or nights.bought == 0
+    for day in nights.days:
+        write_night(nights.folder, day, ["something else"])
+    (nights.folder / "store" / "tables" / "tickets" / "2025-01-01.parquet").unlink()
+    nights.emulator.advance(3601)
+    with nights.world() as second:  # the daemons and the code start again, a night later
+        second.round(sensors=False)
+        assert second.status(backfill) == "REQUESTED"
+        assert second.until_ended(backfill) == "COMPLETED_SUCCESS"
+    assert nights.reads() == 3
+    assert [len(nights.table("summarized", day)) for day in nights.days] == [4, 4, 4]
+    assert nights.bought == 12
+
+
+def test_one_refused_night_of_three_fails_alone(nights: Nights, night_world: World) -> None:
+    write_night(nights.folder, "2025-01-02", ["expensive " * 9000] * 1 + [f"much {n} " * 9000 for n in range(12)])
+    backfill = night_world.backfill(["tickets", "rated"], nights.days)
+    night_world.round(times=2)
+    nights.emulator.advance(3601)
+    assert night_world.until_ended(backfill) == "COMPLETED_FAILED"
+    assert night_world.progress(backfill)["rated"] == {"MATERIALIZED": 2, "FAILED": 1}
+    assert nights.bought == 8
+    (failed,) = [run for run in night_world.runs() if run.status.value == "FAILURE"]
+    assert failed.tags["dagster/partition"] == "2025-01-02"
+
+
+def test_one_night_whose_source_is_missing_fails_alone(nights: Nights, night_world: World) -> None:
+    backfill = night_world.backfill(["tickets"], nights.days)
+    assert night_world.until_ended(backfill) == "COMPLETED_SUCCESS"
+    (nights.folder / "store" / "tables" / "tickets" / "2025-01-02.parquet").unlink()
+    backfill = night_world.backfill(["rated"], nights.days)
+    night_world.round(times=2)
+    nights.emulator.advance(3601)
+    assert night_world.until_ended(backfill) == "COMPLETED_FAILED"
+    assert night_world.progress(backfill)["rated"] == {"MATERIALIZED": 2, "FAILED": 1}
+    # The source is there again: only that night is bought.
+    again = night_world.backfill(["tickets", "rated"], ["2025-01-02"])
+    night_world.round(times=2)
+    nights.emulator.advance(3601)
+    assert night_world.until_ended(again) == "COMPLETED_SUCCESS"
+    assert nights.bought == 12
+
+
+def test_a_canceled_backfill_cancels_its_batches_and_leaves_those_that_others_want(
+    nights: Nights, night_world: World
+) -> None:
+    assert night_world.until_ended(night_world.backfill(["tickets"], nights.days)) == "COMPLETED_SUCCESS"
+    canceled = night_world.backfill(["rated"], nights.days)
+    night_world.round(times=2)
+    kept = night_world.backfill(["rated"], nights.days[:1])
+    night_world.round(times=2)
+    night_world.cancel(canceled)
+    night_world.round(times=3)
+    assert night_world.status(canceled) == "CANCELED"
+    assert night_world.status(kept) == "REQUESTED"
+    nights.emulator.advance(3601)
+    assert night_world.until_ended(kept) == "COMPLETED_SUCCESS"
+    assert nights.bought == 4
+    assert not night_world.graph.get(night_world_key("rated")).is_external
+
+
+def night_world_key(name: str):
+    from dagster import AssetKey
+
+    return AssetKey(name)
+
+
+def test_a_run_for_each_partition(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTS_POLICY", "each")
+    with nights.world() as opened:
+        backfill = opened.backfill(["tickets", "summarized", "classified"], nights.days)
+        for _ in range(3):
+            opened.round(times=2)
+            assert opened.status(backfill) == "REQUESTED"
+            nights.emulator.advance(3601)
+        assert opened.until_ended(backfill) == "COMPLETED_SUCCESS"
+        assert nights.bought == 24
+
+
+def test_hold_off(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTS_HOLD", "off")
+    with nights.world() as opened:
+        backfill = opened.backfill(["tickets", "summarized"], nights.days)
+        opened.round(times=4)
+        assert opened.status(backfill) == "COMPLETED_FAILED"
+        nights.emulator.advance(3601)
+        opened.round(times=4)
+        assert [len(nights.table("summarized", day)) for day in nights.days] == [4, 4, 4]
+        assert all(run.status.value == "SUCCESS" for run in opened.runs())

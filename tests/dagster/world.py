@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -180,13 +181,17 @@ class World:
 
 @contextmanager
 def world(pipeline: str, folder: Path) -> Iterator[World]:
-    """A fresh instance under `folder/home`; entered again, the same one, with another process for the code."""
+    """A fresh instance under `folder/home`; entered again, the same one, with another process for the code.
+
+    The pipeline's file is copied into the folder: Dagster keeps what it has loaded from a path for the whole process.
+    """
     home = folder / "home"
     home.mkdir(exist_ok=True)
+    copy = shutil.copy(PIPELINES / pipeline, folder)
     target = PythonFileTarget(
-        python_file=str(PIPELINES / pipeline),
+        python_file=str(copy),
         attribute=None,
-        working_directory=str(PIPELINES),
+        working_directory=str(folder),
         location_name="pipeline",
     )
     with (

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from batch_assets.dagster import BatchStore, OpenAIBatchResource, Upstream, batch_asset, batch_definitions
 
-FOLDER = Path(os.environ["NIGHTS"])
+FOLDER = Path(__file__).parent
 DAYS = dg.DailyPartitionsDefinition("2025-01-01", end_date="2025-02-01")
 WHOLE_RANGE = dg.BackfillPolicy.single_run() if os.environ.get("NIGHTS_POLICY", "single") == "single" else None
 
