@@ -10,6 +10,7 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    import pyarrow as pa
     from rich.console import Console
 
     from batch_assets.providers.protocol import Provider
@@ -47,8 +47,7 @@ def execute(given: argparse.Namespace) -> int:
     with _terminated_as_interrupted(), _Display(notes()) as display:
         with open_rows(given.input) as rows:
             ledger = Ledger.open(LocalStore(given.store), given.namespace)
-            batches = display.counting(rows) if rows.schema.names else ()  # not even columns: JSON lines without a line
-            plan = plan_partition(ledger, provider, spec, None, batches)
+            plan = plan_partition(ledger, provider, spec, None, display.counting(_with_columns(rows, spec)))
         if plan.refused is not None:
             raise PlanRefused(plan.refused)
         settled = plan_status(ledger, plan.ref).settled
@@ -85,6 +84,14 @@ def _spec(given: argparse.Namespace, *, asset: str) -> AssetSpec:
         row_key=given.row_key,
         max_cost_usd=given.max_cost_usd,
     )
+
+
+def _with_columns(rows: pa.RecordBatchReader, spec: AssetSpec) -> pa.RecordBatchReader:
+    """The rows. JSON lines without a line have not even columns, and get those that the command line names."""
+    if rows.schema.names:
+        return rows
+    names = dict.fromkeys([spec.row_key, *sorted(spec.prompt.columns or ())])
+    return pa.schema([(name, pa.string()) for name in names]).empty_table().to_reader()
 
 
 def _wait(ledger: Ledger, provider: Provider, plan: PlanRecord, display: _Display, *, interval_seconds: float) -> None:
@@ -161,7 +168,7 @@ class _Display:
                 yield batch
                 self._progress.advance(self._task, batch.num_rows)
 
-        return type(rows).from_batches(rows.schema, counted_batches())
+        return pa.RecordBatchReader.from_batches(rows.schema, counted_batches())
 
     def planned(self, plan: PlanRecord, *, settled: bool) -> None:
         """The plan in one line; the bar starts anew."""
