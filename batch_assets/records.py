@@ -313,7 +313,6 @@ class PlanStatus:
     batch_ids: tuple[str, ...]
     reasons: tuple[str, ...]
     """What a person should know: blocks, holds."""
-    children_open: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from batch_assets import tables
 from batch_assets.ledger import new_writer
-from batch_assets.pricing import cost_pico_usd, resolve_rates
+from batch_assets.pricing import Kind, cost_pico_usd, resolve_rates
 from batch_assets.records import Outcome, ResultSummary
 from batch_assets.schema import OutputSchema
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from batch_assets.records import BatchInfo, PlanRecord, Shard
 
 _ERROR_KINDS = 20
+_BATCH: Kind = "batch"
+_STANDARD: Kind = "standard"
 
 
 class ResultWriter:
@@ -86,15 +88,18 @@ class ResultWriter:
             cut = line.finish_reason == "length"
             errors[place] = f"cut at max_output_tokens: {reason}" if cut else reason
             kinds[place], curable[place] = "length" if cut else "invalid", not cut
-        tokens = [
+        used = [
             np.fromiter((line.input_tokens for line in lines), np.int64, count=count),
             np.fromiter((line.cached_tokens for line in lines), np.int64, count=count),
             np.fromiter((line.output_tokens for line in lines), np.int64, count=count),
+            np.fromiter((line.cache_write_tokens for line in lines), np.int64, count=count),
         ]
-        written = np.fromiter((line.cache_write_tokens for line in lines), np.int64, count=count)
         hour = np.fromiter((line.cache_write_1h_tokens for line in lines), np.int64, count=count)
-        cost = cost_pico_usd(self._rates, *tokens, written, cache_write_1h_tokens=hour)
-        standard = cost_pico_usd(self._rates, *tokens, written, cache_write_1h_tokens=hour, kind="standard")
+        tokens = used[:3]
+        cost, standard = (
+            cost_pico_usd(self._rates, used[0], used[1], used[2], used[3], cache_write_1h_tokens=hour, kind=kind)
+            for kind in (_BATCH, _STANDARD)
+        )
         columns = [
             rows.column("request"),
             rows.column("fingerprint"),

@@ -40,8 +40,12 @@ def plan_status(ledger: Ledger, ref: PlanRef) -> PlanStatus:
     settled = len(known) == len(shards) and all(shard.state in TERMINAL for shard in known)
     if settled:
         ledger.close_plan(ref)
-    finished = sum(sum(shard.last.summary.outcomes.values()) for shard in known if shard.last.summary)
-    sent_again = sum(shard.spec.requests for shard in known if shard.spec.parent is not None)
+    sizes = {shard.spec.shard_id: shard.spec.requests for shard in known}
+    finished = sum(
+        shard.spec.requests - sum(sizes.get(child, 0) for child in shard.last.children)
+        for shard in known
+        if shard.last.results
+    )
     reasons = [f"shard {shard.spec.shard_id}: {shard.last.reason}" for shard in known if _needs_telling(shard)]
     return PlanStatus(
         ref=ref,
@@ -49,7 +53,7 @@ def plan_status(ledger: Ledger, ref: PlanRef) -> PlanStatus:
         settled=settled,
         refused=plan.refused,
         requests=plan.requests,
-        results=plan.reused + max(0, finished - sent_again),
+        results=plan.reused + finished,
         states=dict(Counter(str(shard.state) for shard in known)),
         batch_ids=tuple(shard.last.batch_id for shard in known if shard.last.batch_id),
         reasons=tuple(reasons),
