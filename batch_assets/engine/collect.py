@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from batch_assets import tables
 from batch_assets.engine.plan import SNAPSHOT_FILE
 from batch_assets.engine.reuse import result_files
-from batch_assets.engine.status import plan_status, shards_of
+from batch_assets.engine.status import current_ref, plan_status, shards_of
 from batch_assets.errors import BatchAssetsError, PlanRefused
 from batch_assets.fingerprint import encode
 from batch_assets.pricing import to_usd
@@ -40,10 +40,11 @@ _NEVER_SENT = "never sent: the plan was canceled, or its next round would have g
 
 
 def collect(ledger: Ledger, table_store: TableStore, ref: PlanRef) -> Landing:
-    """Land the table of a settled plan. Done again, it writes the same table.
+    """Land the table of a settled plan, or of the newer one that has taken over. Done again, it writes the same table.
 
     Raises PlanRefused with the plan's reason, BatchAssetsError if the plan is not settled.
     """
+    ref = current_ref(ledger, ref)
     plan = ledger.plan(ref)
     if plan.refused is not None:
         raise PlanRefused(plan.refused)

@@ -9,7 +9,7 @@ import numpy as np
 from batch_assets import tables
 from batch_assets.engine.retry import open_child
 from batch_assets.engine.reuse import Reuse
-from batch_assets.engine.status import plan_status
+from batch_assets.engine.status import generation_status
 from batch_assets.ledger import new_writer
 from batch_assets.lifecycle import Event
 from batch_assets.records import PlanRef
@@ -25,7 +25,7 @@ def may_inherit(ledger: Ledger, shard: Shard) -> bool:
     ref = shard.spec.plan
     earlier = [number for number in ledger.generations(ref.asset, ref.partition) if number < ref.generation]
     return all(
-        plan_status(ledger, PlanRef(asset=ref.asset, partition=ref.partition, generation=number)).settled
+        generation_status(ledger, PlanRef(asset=ref.asset, partition=ref.partition, generation=number)).settled
         for number in reversed(earlier)
     )
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from batch_assets import tables
 from batch_assets.engine.budget import Budget
 from batch_assets.engine.reuse import REUSED_FILE, Reuse
-from batch_assets.engine.status import plan_status
+from batch_assets.engine.status import generation_status
 from batch_assets.errors import InputError
 from batch_assets.fingerprint import Fingerprinter, shard_id
 from batch_assets.ledger import new_writer
@@ -67,7 +67,7 @@ def plan_partition(
     except BaseException:
         draft.discard()
         raise
-    if plan.refused is None and not plan_status(ledger, plan.ref).settled:
+    if plan.refused is None and not generation_status(ledger, plan.ref).settled:
         ledger.mark_open(plan.ref, plan.account)
         ledger.open_shards_of(plan)
     return plan
@@ -80,7 +80,7 @@ def _same(head: PlanRecord, plan: PlanRecord) -> bool:
 
 def _has_curable(ledger: Ledger, head: PlanRecord, plan: PlanRecord) -> bool:
     """Whether the settled head left requests without a final result: the new plan would send them."""
-    return bool(plan.shards) and plan_status(ledger, head.ref).settled
+    return bool(plan.shards) and generation_status(ledger, head.ref).settled
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from batch_assets.engine.status import plan_status, shards_of
+from batch_assets.engine.status import generation_status, shards_of
 from batch_assets.fingerprint import halves
 from batch_assets.lifecycle import TERMINAL
 from batch_assets.planner import HashIndex
@@ -54,7 +54,7 @@ class Reuse:
         for path in result_files(ledger, plan):
             self.files.append(path)
             self._index_results(ledger, path)
-        if plan_status(ledger, plan.ref).settled:
+        if generation_status(ledger, plan.ref).settled:
             return
         for shard in shards_of(ledger, plan):
             if shard is None or shard.state not in TERMINAL:

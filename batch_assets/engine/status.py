@@ -30,7 +30,15 @@ def shards_of(ledger: Ledger, plan: PlanRecord) -> Iterator[Shard | None]:
 
 
 def plan_status(ledger: Ledger, ref: PlanRef) -> PlanStatus:
-    """Where the plan of one generation stands. A settled plan's markers are removed on the way.
+    """Where the plan stands that lands where `ref` was to land: its own, or a newer one that has taken over.
+
+    Raises FileNotFoundError if there is no such plan.
+    """
+    return generation_status(ledger, current_ref(ledger, ref))
+
+
+def generation_status(ledger: Ledger, ref: PlanRef) -> PlanStatus:
+    """Where the plan of exactly one generation stands. A settled plan's markers are removed on the way.
 
     Raises FileNotFoundError if there is no such plan.
     """
@@ -60,9 +68,18 @@ def plan_status(ledger: Ledger, ref: PlanRef) -> PlanStatus:
     )
 
 
+def current_ref(ledger: Ledger, ref: PlanRef) -> PlanRef:
+    """The plan that lands where `ref` was to land: the newest generation of the partition that was not refused."""
+    for generation in reversed(ledger.generations(ref.asset, ref.partition)):
+        newest = PlanRef(asset=ref.asset, partition=ref.partition, generation=generation)
+        if generation <= ref.generation or ledger.plan(newest).refused is None:
+            return newest if generation > ref.generation else ref
+    return ref
+
+
 def is_current(ledger: Ledger, ref: PlanRef) -> bool:
-    """Whether no newer generation of the partition has been planned."""
-    return ledger.generations(ref.asset, ref.partition)[-1] == ref.generation
+    """Whether no newer plan of the partition has taken over."""
+    return current_ref(ledger, ref) == ref
 
 
 def _needs_telling(shard: Shard) -> bool:
