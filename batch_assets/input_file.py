@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from batch_assets.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 BATCH_ROWS = 8_192
 """Rows that are held at a time, at most."""
@@ -33,10 +33,11 @@ _PARQUET = {".parquet", ".pq"}
 
 
 @contextmanager
-def open_rows(path: Path) -> Iterator[pa.RecordBatchReader]:
+def open_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatchReader]:
     """The rows of a file in their order, for the length of the block; an empty file has columns and no rows.
 
-    Raises InputError naming the file, where it is known the line, and what to do.
+    Of Parquet, only `columns` are read if they are given. Raises InputError naming the file, where it is known the
+    line, and what to do.
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}")
@@ -44,8 +45,12 @@ def open_rows(path: Path) -> Iterator[pa.RecordBatchReader]:
     with _explained(path):
         if kind in _PARQUET:
             with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
-                batches = file.iter_batches(batch_size=_batch_rows(file.metadata), use_threads=False)
-                yield _reader(path, file.schema_arrow, batches)
+                schema = file.schema_arrow
+                wanted = None if columns is None else [name for name in schema.names if name in columns]
+                if wanted is not None:
+                    schema = pa.schema([schema.field(name) for name in wanted])
+                rows = _batch_rows(file.metadata)
+                yield _reader(path, schema, file.iter_batches(batch_size=rows, columns=wanted, use_threads=False))
         elif kind in _DELIMITERS:
             with _csv(path, _DELIMITERS[kind]) as reader:
                 yield _reader(path, reader.schema, reader)

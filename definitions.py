@@ -1,0 +1,123 @@
+"""The example: a night of support messages, and one of meetings, through a batch API. Copy it and begin.
+
+It goes to OpenAI where OPENAI_API_KEY is set, and else to the emulator (`make dev`, or `batch-assets emulator --port
+8765` beside `dagster dev -f definitions.py`).
+"""
+
+import os
+from typing import Literal
+
+import dagster as dg
+import pandas as pd
+from pydantic import BaseModel, Field
+
+from batch_assets import samples
+from batch_assets.dagster import OpenAIBatchResource, Upstream, batch_asset, batch_definitions, build_batch_asset
+
+nightly = dg.DailyPartitionsDefinition(start_date=samples.first_day())
+
+
+# ---------------------------------------------------------------- support messages
+
+
+class Intent(BaseModel):
+    """What a customer wants."""
+
+    intent: Literal[
+        "card_arrival",
+        "lost_or_stolen_card",
+        "unknown_payment",
+        "declined_payment",
+        "refund",
+        "transfer",
+        "exchange_rate_or_fee",
+        "top_up",
+        "verify_identity",
+        "pin_or_passcode",
+        "close_account",
+        "other",
+    ]
+    urgency: int = Field(ge=1, le=5, description="1: can wait, 5: money is being lost now")
+    reason: str = Field(description="Why, in one short sentence of English")
+
+
+@dg.asset(partitions_def=nightly, kinds={"parquet"}, io_manager_key="batch_tables")
+def support_queries(context: dg.AssetExecutionContext):
+    """The messages of one day: your own table stands here."""
+    return samples.support_queries(context.partition_key)
+
+
+@batch_asset(
+    provider="openai",
+    model="gpt-5-mini",
+    system="You sort a bank's incoming messages, in whatever language they are written.",
+    prompt="Classify this message. An empty one is `other`.\n\n{{ text or '' }}",
+    output_type=Intent,
+    row_key="id",
+    max_output_tokens=400,
+    max_cost_usd=5,
+    params={"reasoning_effort": "minimal"},
+    partitions_def=nightly,
+)
+def support_queries_classified(support_queries: Upstream):
+    """Every message with its intent, its urgency and the reason."""
+    return support_queries.batches()
+
+
+@dg.asset(partitions_def=nightly, kinds={"pandas"}, io_manager_key="batch_tables")
+def intent_report(support_queries_classified: pd.DataFrame) -> pd.DataFrame:
+    """How many customers wanted what, and how urgently."""
+    answered = support_queries_classified.dropna(subset=["intent"])
+    grouped = answered.groupby("intent", observed=True)
+    report = grouped.agg(messages=("id", "size"), mean_urgency=("urgency", "mean")).reset_index()
+    return report.sort_values("messages", ascending=False)
+
+
+# ---------------------------------------------------------------- meetings
+
+
+class Summary(BaseModel):
+    """What a meeting came to."""
+
+    summary: str = Field(description="Three sentences at most")
+    action_items: list[str] = Field(description="Who does what until when, one entry each")
+
+
+@dg.asset(partitions_def=nightly, kinds={"parquet"}, io_manager_key="batch_tables")
+def meetings(context: dg.AssetExecutionContext):
+    """The transcripts of one day's meetings."""
+    return samples.meetings(context.partition_key)
+
+
+meetings_summarized = build_batch_asset(
+    "meetings_summarized",
+    source="meetings",
+    provider="openai",
+    model="gpt-5-mini",
+    prompt="Summarize this meeting of {{ attendees | join(', ') }} and list its action items.\n\n{{ text }}",
+    output_type=Summary,
+    output_columns=["title", "attendees"],  # not the transcript again
+    row_key="id",
+    max_output_tokens=2_000,
+    max_cost_usd=5,
+    partitions_def=nightly,
+)
+
+
+# ---------------------------------------------------------------- where it runs
+
+if os.environ.get("OPENAI_API_KEY"):
+    openai = OpenAIBatchResource(api_key=dg.EnvVar("OPENAI_API_KEY"))
+    poll_interval_seconds = 60
+else:
+    emulator = os.environ.get("BATCH_ASSETS_EMULATOR_URL", "http://127.0.0.1:8765")
+    openai = OpenAIBatchResource(api_key="emulator", base_url=f"{emulator}/v1")
+    poll_interval_seconds = 5
+
+defs = batch_definitions(
+    assets=[support_queries, support_queries_classified, intent_report, meetings, meetings_summarized],
+    resources={"openai": openai},
+    executor=dg.in_process_executor,
+    nightly="02:30",
+    poll_interval_seconds=poll_interval_seconds,
+)
