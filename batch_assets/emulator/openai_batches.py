@@ -1,18 +1,16 @@
 """OpenAI's `/v1/batches` (OpenAPI spec 2.3.0 and the Batch guide, read 2026-11)."""
 
-import asyncio
 import re
 import secrets
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.responses import JSONResponse, Response
 
+from batch_assets.emulator.batch_access import BatchAccess
 from batch_assets.emulator.batches import Batch, Phase
 from batch_assets.emulator.emulation import Emulation
-from batch_assets.emulator.faults import Stage
 from batch_assets.emulator.openai_errors import Refused
 from batch_assets.emulator.openai_files import expiry_seconds, find_file, integer_query, new_file_id, page
 from batch_assets.emulator.openai_input import OpenAILimits
@@ -33,7 +31,6 @@ _STATUS = {
     Phase.CANCELED: "cancelled",
 }
 _WINDOW = re.compile(r"(\d+)([hd])")
-_CATCH_UP_SECONDS = 2.0
 _CREATE_KEYS = frozenset({"input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after"})
 
 
@@ -45,6 +42,7 @@ class BatchCalls:
         self._store = emulation.store
         self._provider = provider
         self._limits = limits
+        self._access = BatchAccess(emulation, provider)
 
     async def create(self, call: "Call") -> Response:
         given = await _json_object(call)
@@ -80,19 +78,11 @@ class BatchCalls:
             error_file_id=new_file_id(),
             enqueued_tokens=enqueued_tokens,
         )
-        self._decide_fate(call, batch)
-        self._store.add_batch(batch, file_id)
+        self._access.decide_fate(call.asked, batch)
+        self._store.add_batch(batch, self._store.content_path(file_id))
         answer = JSONResponse(self._rendered(batch))
         self._emulation.worker.nudge()
         return answer
-
-    def _decide_fate(self, call: "Call", batch: Batch) -> None:
-        take = self._emulation.faults.take
-        if fault := take(self._provider, Stage.BATCH, "batch", call.asked):
-            batch.fate, batch.fate_params = fault.fault, fault.params
-        if lag := take(self._provider, Stage.BATCH, "batches.list", call.asked):
-            batch.hidden_until = batch.created_at + float(lag.params["seconds"])
-            batch.hidden_lists = int(lag.params["lists"])
 
     def _admit(self, account: str, enqueued_tokens: int) -> None:
         """Raises Refused (429) over the rate of batches, or over the queue where that is told at once."""
@@ -124,13 +114,7 @@ class BatchCalls:
         after = query.get("after")
         if after is not None:
             self._find(call.account, after)
-        await self._catch_up(self._store.open_batches())
-        batches: list[Batch] = []
-        for batch in self._store.batches(self._provider, call.account, before=after):
-            if self._listed(batch):
-                batches.append(batch)
-            if len(batches) > limit:
-                break
+        batches = await self._access.listing(call.account, after=after, limit=limit + 1)
         data = self._seen(call, "batches.list", [self._rendered(batch) for batch in batches[:limit]])
         return JSONResponse(page(data, has_more=len(batches) > limit))
 
@@ -150,46 +134,23 @@ class BatchCalls:
     # -- pieces --------------------------------------------------------------------------------------------------
 
     def _find(self, account: str, batch_id: str) -> Batch:
-        batch = self._store.batch(batch_id)
-        if batch is None or batch.account != account or batch.fate == "vanished":
+        batch = self._access.find(account, batch_id)
+        if batch is None:
             raise _no_such_batch(batch_id)
         return batch
 
     async def _current(self, call: "Call") -> Batch:
         """The batch that the call names, after what is due by now has happened."""
         batch_id = call.request.path_params["id"]
-        batch = self._find(call.account, batch_id)
-        if await self._catch_up([batch]):
-            batch = self._find(call.account, batch_id)
+        batch = await self._access.current(call.account, batch_id)
+        if batch is None:
+            raise _no_such_batch(batch_id)
         return batch
 
-    async def _catch_up(self, batches: list[Batch]) -> bool:
-        """Wait until what is due for the small ones of `batches` has happened; False when nothing was."""
-        deadline = time.monotonic() + _CATCH_UP_SECONDS
-        waited = False
-        while (due := self._emulation.due(batches)) and time.monotonic() < deadline:
-            if not waited:
-                self._emulation.worker.nudge()
-            waited = True
-            await asyncio.sleep(0.004)
-            batches = [fresh for batch in due if (fresh := self._store.batch(batch.id)) is not None]
-        return waited
-
-    def _listed(self, batch: Batch) -> bool:
-        """Whether a listing shows the batch yet; counts the listings that did not."""
-        if batch.fate == "vanished" or batch.hidden_until > self._emulation.clock.now():
-            return False
-        if batch.hidden_lists:
-            with self._store.changing(batch.id) as fresh:
-                if fresh is not None:
-                    fresh.hidden_lists -= 1
-            return False
-        return True
-
     def _seen(self, call: "Call", operation: str, data: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        if data and (fault := self._emulation.faults.take(self._provider, Stage.VIEW, operation, call.asked)):
+        if data and (status := self._access.claimed_status(operation, call.asked)):
             for each in data:
-                each["status"] = fault.params["status"]
+                each["status"] = status
         return data
 
     def _rendered(self, batch: Batch) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class OpenAIWire:
     """See `Wire`."""
 
     provider = "openai"
+    error_file = True
 
     def __init__(self) -> None:
         self._emulation: Emulation

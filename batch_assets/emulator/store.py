@@ -159,10 +159,10 @@ class Store:
 
     # -- batches -------------------------------------------------------------------------------------------------
 
-    def add_batch(self, batch: Batch, input_file_id: str) -> None:
-        """Record the batch, and link its input to it."""
+    def add_batch(self, batch: Batch, source: Path) -> None:
+        """Record the batch, and link its input (one request a line) to it; `source` may then go."""
         with self.transaction() as db:
-            os.link(self.content_path(input_file_id), self.input_path(batch.id))
+            os.link(source, self.input_path(batch.id))
             db.execute(
                 "INSERT INTO batches (id, provider, account, open, record) VALUES (?, ?, ?, 1, ?)",
                 (batch.id, batch.provider, batch.account, msgspec.json.encode(batch)),
@@ -179,6 +179,13 @@ class Store:
                 "UPDATE batches SET open = ?, record = ? WHERE id = ?",
                 (int(batch.open), msgspec.json.encode(batch), batch.id),
             )
+
+    def delete_batch(self, batch: Batch) -> None:
+        """Forget an ended batch and its result files; the bill stays."""
+        with self.transaction() as db:
+            db.execute("DELETE FROM batches WHERE id = ?", (batch.id,))
+        self.delete_file(batch.output_file_id)
+        self.delete_file(batch.error_file_id)
 
     @contextmanager
     def changing(self, batch_id: str) -> Iterator[Batch | None]:

@@ -30,7 +30,7 @@ class Result(msgspec.Struct, frozen=True):
     """One executed request: its result line (with newline), and where the line goes."""
 
     line: bytes
-    ok: bool  # True: into the output file; False: into the error file
+    ok: bool  # False: counted as an error, and into the error file where the wire has one
     billed: bool
     fingerprint: bytes
     custom_id: str
@@ -41,6 +41,8 @@ class Wire(Protocol):
     """One provider. Everything but `routes` is called by the worker's thread."""
 
     provider: str
+    error_file: bool
+    """False: errors, and requests that were not executed, have their lines in the output file with the answers."""
 
     def routes(self, emulation: "Emulation") -> Sequence[BaseRoute]:
         """The paths that the provider's SDK calls."""

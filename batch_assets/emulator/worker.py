@@ -175,7 +175,7 @@ class Worker:
             if time.monotonic() > stop_at:
                 break
             result = wire.execute(batch, line, now, rules.strike)
-            (output if result.ok else errors).extend(result.line)
+            (output if result.ok or not wire.error_file else errors).extend(result.line)
             batch.succeeded += result.ok
             batch.errored += not result.ok
             if result.billed:
@@ -195,12 +195,12 @@ class Worker:
     def _close(self, batch: Batch, outcome: Phase, at: float) -> None:
         """Write what was not executed, publish the files, end the batch."""
         if batch.total > batch.executed:
-            batch.error_bytes = self._abandon(batch, outcome)
+            self._abandon(batch, outcome)
         gone = batch.fate in ("no_result_files", "result_files_gone")
         with self._store.changing(batch.id) as fresh:
             if fresh is None or not fresh.open:
                 return
-            fresh.error_bytes = batch.error_bytes
+            fresh.output_bytes, fresh.error_bytes = batch.output_bytes, batch.error_bytes
             for kind, file_id, size in (
                 ("output", fresh.output_file_id, fresh.output_bytes),
                 ("errors", fresh.error_file_id, fresh.error_bytes),
@@ -227,18 +227,23 @@ class Worker:
             )
         )
 
-    def _abandon(self, batch: Batch, outcome: Phase) -> int:
-        """The lines of requests that were not executed; returns the size of the error file."""
+    def _abandon(self, batch: Batch, outcome: Phase) -> None:
+        """Write the lines of requests that were not executed, behind what the file holds already."""
         wire = self._wires[batch.provider]
         lines, order = self._input(batch)
-        size = batch.error_bytes
+        file_id = batch.error_file_id if wire.error_file else batch.output_file_id
+        size = batch.error_bytes if wire.error_file else batch.output_bytes
         buffer = bytearray()
         for position in range(batch.executed, batch.total):
             buffer += wire.abandon(batch, lines[order[position]], outcome)
             if len(buffer) > _BUFFER_BYTES:
-                size = self._append(batch.error_file_id, size, buffer)
+                size = self._append(file_id, size, buffer)
                 buffer.clear()
-        return self._append(batch.error_file_id, size, buffer)
+        size = self._append(file_id, size, buffer)
+        if wire.error_file:
+            batch.error_bytes = size
+        else:
+            batch.output_bytes = size
 
     # -- files ---------------------------------------------------------------------------------------------------
 
