@@ -92,7 +92,7 @@ def decode(shard_id: str, ids: Sequence[str]) -> tuple[NDArray[np.bool_], NDArra
     ours = (letters[:, : len(prefix)] == np.frombuffer(prefix, dtype=np.uint8)).all(axis=1)
     ours &= letters[:, CUSTOM_ID_LENGTH] == 0
     values = _VALUES[letters[:, len(prefix) : CUSTOM_ID_LENGTH]]
-    ours &= (values < 32).all(axis=1)
+    ours &= (values < 32).all(axis=1) & (values[:, -1] & 15 == 0)  # 52 characters hold 4 bits more than a fingerprint
     bits = np.unpackbits(np.where(values < 32, values, 0)[:, :, None], axis=2)[:, :, 3:]
     octets = np.packbits(bits.reshape(len(ids), 260)[:, :256], axis=1)
     fingerprints = np.where(ours[:, None], octets, np.uint8(0))

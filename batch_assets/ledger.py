@@ -18,16 +18,14 @@ A marker is written before what it marks and deleted after that is over: a tick 
 
 from __future__ import annotations
 
-import hashlib
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from batch_assets.errors import ConfigError, CorruptObject, StoreError, UnknownFormat
+from batch_assets.encoding import Record, decode, encode, encode_key
+from batch_assets.errors import ConfigError, CorruptObject, StoreError
 from batch_assets.lifecycle import TERMINAL, Event, State, next_state
 from batch_assets.records import FORMAT, PlanRecord, PlanRef, Shard, ShardSpec, Transition, Wait
 
@@ -36,12 +34,8 @@ if TYPE_CHECKING:
 
     from batch_assets.storage.protocol import ObjectStore, StoredObject
 
-Record = TypeVar("Record")
-
 _UNPARTITIONED = "%none"
 """Folder of an asset without partitions; no encoded key can be equal to it."""
-_LONGEST_NAME = 180
-"""Characters of an encoded key: file systems take 255 bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +103,10 @@ class Ledger:
             raise ConfigError("`namespace` is empty; name the deployment, `default` or `prod` say")
         header = StoreHeader(store_id=secrets.token_hex(8))
         try:
-            found = _decode(StoreHeader, store.read("store.json"), f"store.json in {store.url}")
+            found = decode(StoreHeader, store.read("store.json"), f"store.json in {store.url}")
         except FileNotFoundError:
-            store.write_new("store.json", _encode(header))
-            found = _decode(StoreHeader, store.read("store.json"), f"store.json in {store.url}")
+            store.write_new("store.json", encode(header))
+            found = decode(StoreHeader, store.read("store.json"), f"store.json in {store.url}")
         return cls(store, namespace, found.store_id)
 
     def __repr__(self) -> str:
@@ -123,7 +117,7 @@ class Ledger:
     def generations(self, asset: str, partition: str | None) -> list[int]:
         """Generations of the partition, ascending."""
         prefix = f"{self._partition(asset, partition)}/plans"
-        return sorted(int(_leaf(entry.path).removesuffix(".json")) for entry in self.store.list(prefix))
+        return sorted(self._generation(entry.path) for entry in self.store.list(prefix))
 
     def head(self, asset: str, partition: str | None) -> PlanRecord | None:
         """The current plan of the partition."""
@@ -157,7 +151,7 @@ class Ledger:
 
     def mark_open(self, ref: PlanRef, account: str) -> None:
         """Assert that the generation is open; also done by whoever finds its plan not settled."""
-        self.store.write_new(f"{self._open(ref)}.planned.json", _encode(Marker(account=account, plan=ref)))
+        self.store.write_new(f"{self._open(ref)}.planned.json", encode(Marker(account=account, plan=ref)))
 
     def open_plans(self) -> list[OpenPlan]:
         """Every generation with an open marker."""
@@ -166,7 +160,10 @@ class Ledger:
         for path, since in entries.items():
             if not path.endswith(".planned.json"):
                 continue
-            marker = self._read(Marker, path)
+            try:
+                marker = self._read(Marker, path)
+            except FileNotFoundError:  # settled since the listing
+                continue
             if marker.plan is not None:
                 opened = path.replace(".planned.json", ".opened.json") in entries
                 found.append(OpenPlan(ref=marker.plan, account=marker.account, opened=opened, since=since))
@@ -176,7 +173,7 @@ class Ledger:
         """Open every shard of the plan; done again, it changes nothing."""
         for spec in plan.shards:
             self.open_shard(spec)
-        self.store.write_new(f"{self._open(plan.ref)}.opened.json", _encode(Marker(account=plan.account)))
+        self.store.write_new(f"{self._open(plan.ref)}.opened.json", encode(Marker(account=plan.account)))
 
     def close_plan(self, ref: PlanRef) -> None:
         """Remove the markers of a settled generation."""
@@ -190,8 +187,8 @@ class Ledger:
         shard = self.find_shard(spec.account, spec.shard_id)
         if shard is not None and shard.state in TERMINAL:
             return
-        self.store.write_new(self._shard_marker(spec.account, spec.shard_id), _encode(Marker(account=spec.account)))
-        self.store.write_new(f"{self._shard(spec.account, spec.shard_id)}/spec.json", _encode(spec))
+        self.store.write_new(self._shard_marker(spec.account, spec.shard_id), encode(Marker(account=spec.account)))
+        self.store.write_new(f"{self._shard(spec.account, spec.shard_id)}/spec.json", encode(spec))
         if shard is None:
             first = Transition(number=1, state=State.WAITING, writer=new_writer(), at=_now())
             self._create(self._entry(spec, 1), first, first.writer)
@@ -261,7 +258,7 @@ class Ledger:
     def claim_batch(self, spec: ShardSpec, batch_id: str) -> bool:
         """Make the shard the owner of a provider's batch. False if another shard owns it."""
         path = f"{self._account(spec.account)}/batches/{encode_key(batch_id)}.json"
-        self.store.write_new(path, _encode(BatchOwner(shard_id=spec.shard_id, writer=new_writer())))
+        self.store.write_new(path, encode(BatchOwner(shard_id=spec.shard_id, writer=new_writer())))
         return self._read(BatchOwner, path).shard_id == spec.shard_id
 
     def owner(self, account: str, batch_id: str) -> str | None:
@@ -304,11 +301,15 @@ class Ledger:
 
     def record_wait(self, wait: Wait) -> None:
         """Record who waits for which plans."""
-        self.store.write_new(self._wait(wait.wait_id), _encode(wait))
+        self.store.write_new(self._wait(wait.wait_id), encode(wait))
 
     def waits(self) -> list[Wait]:
         """Everything that waits."""
-        return [self._read(Wait, entry.path) for entry in self.store.list(f"{self._root}/waits")]
+        found = []
+        for entry in self.store.list(f"{self._root}/waits"):
+            with suppress(FileNotFoundError):  # ended since the listing
+                found.append(self._read(Wait, entry.path))
+        return found
 
     def end_wait(self, wait_id: str) -> None:
         """It waits no more."""
@@ -321,6 +322,15 @@ class Ledger:
 
     def _plan(self, ref: PlanRef) -> str:
         return f"{self._partition(ref.asset, ref.partition)}/plans/{ref.generation:06}.json"
+
+    def _generation(self, path: str) -> int:
+        name = _leaf(path).removesuffix(".json")
+        if not name.isdecimal():
+            raise CorruptObject(
+                f"{path} in {self.store.url} is not a plan of batch_assets; it was left as it is. Move it away",
+                path=path,
+            )
+        return int(name)
 
     def _open(self, ref: PlanRef) -> str:
         return f"{self._root}/open/{encode_key(ref.asset)}/{_folder(ref.partition)}/{ref.generation:06}"
@@ -345,26 +355,17 @@ class Ledger:
 
     def _create(self, path: str, record: PlanRecord | Transition | LeaseEntry, writer: str) -> bool:
         """Create a record; if there is one already, its writer tells whether it is ours (the reply was lost)."""
-        if self.store.write_new(path, _encode(record)):
+        if self.store.write_new(path, encode(record)):
             return True
         return self._read(type(record), path).writer == writer
 
     def _read(self, kind: type[Record], path: str) -> Record:
-        return _decode(kind, self.store.read(path), f"{path} in {self.store.url}")
+        return decode(kind, self.store.read(path), f"{path} in {self.store.url}")
 
 
 def new_writer() -> str:
     """A random id for one attempt to write one record."""
     return secrets.token_hex(8)
-
-
-def encode_key(key: str) -> str:
-    """A key as one name that cannot leave its folder; keys that are too long for a file system end in their hash."""
-    name = quote(key, safe=" +,=@").replace(".", "%2E") if key in {".", ".."} else quote(key, safe=" +,=@")
-    if not name or len(name) > _LONGEST_NAME:
-        digest = hashlib.sha256(key.encode()).hexdigest()[:32]
-        name = f"{name[: _LONGEST_NAME - 40]}%~{digest}"
-    return name
 
 
 def _folder(partition: str | None) -> str:
@@ -377,29 +378,3 @@ def _leaf(path: str) -> str:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _encode(record: object) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(record), indent=1)
-
-
-class _Versioned(msgspec.Struct):
-    format: int
-
-
-def _decode(kind: type[Record], data: bytes, name: str) -> Record:
-    try:
-        version = msgspec.json.decode(data, type=_Versioned).format
-        if version > FORMAT:
-            raise UnknownFormat(
-                f"{name} has format {version}, and this version of batch_assets reads up to {FORMAT}: upgrade "
-                "batch_assets here, or point it at another store",
-                path=name,
-            )
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.MsgspecError as error:
-        raise CorruptObject(
-            f"{name} is not a {kind.__name__} of batch_assets ({error}); it was left as it is. Restore it from a "
-            "backup, or move it away if it is not ours",
-            path=name,
-        ) from error

@@ -174,7 +174,7 @@ class Planner:
         self._index = HashIndex()
         self._keys = RowKeys(row_key)
         self._row_key = row_key
-        self._hashes = [hashlib.sha256() for _ in range(3)]
+        self._hashes = [hashlib.sha256() for _ in range(4)]
         self.rows = 0
         self.requests = 0
         self.unrenderable = 0
@@ -197,7 +197,7 @@ class Planner:
         rendered_rows = np.array([content is not None for content in contents], dtype=bool)
         requests[rendered_rows] = numbers
         self._hashes[2].update(np.ascontiguousarray(fingerprints).data)
-        self._hashes[2].update(np.packbits(requests >= 0).data if errors else b"")
+        self._hashes[3].update(rendered_rows.data)
         planned = PlannedBatch(
             requests=requests,
             errors=errors,
@@ -241,7 +241,7 @@ def key_strings(column: pa.Array, name: str) -> pa.Array:
 class ShardCutter:
     """Cuts requests into shards under a provider's limits, in their order."""
 
-    def __init__(self, *, max_requests: int, max_bytes: int, overhead_bytes: int) -> None:
+    def __init__(self, max_requests: int, max_bytes: int, overhead_bytes: int) -> None:
         self._max_requests = max_requests
         self._max_bytes = max_bytes
         self._overhead = overhead_bytes
@@ -270,15 +270,18 @@ class ShardCutter:
 
 
 def in_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same rows in batches of equal size, but for the last: some megabytes, and a multiple of 256 rows."""
+    """The same rows in batches of some megabytes that have, but for the last, a multiple of 256 rows."""
     held: list[pa.RecordBatch] = []
-    count = rows = 0
+    count = 0
     for batch in batches:
         if not batch.num_rows:
             continue
-        rows = rows or _batch_rows(batch)
+        fitting = _batch_rows(batch)
         start = 0
-        while batch.num_rows - start + count >= rows:
+        while True:
+            rows = max(fitting, -(-(count + 1) // HASHED_ROWS) * HASHED_ROWS)
+            if batch.num_rows - start + count < rows:
+                break
             held.append(batch.slice(start, rows - count))
             start += rows - count
             yield pa.concat_batches(held) if len(held) > 1 else held[0]
@@ -291,6 +294,6 @@ def in_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _batch_rows(batch: pa.RecordBatch) -> int:
-    """Rows of a batch of at most BATCH_BYTES, going by the source's first rows."""
-    fitting = BATCH_BYTES * batch.num_rows // max(1, int(batch.nbytes))
+    """Rows of a batch of at most BATCH_BYTES, going by the rows of this one."""
+    fitting: int = BATCH_BYTES * batch.num_rows // max(1, int(batch.nbytes))
     return min(BATCH_ROWS, max(HASHED_ROWS, fitting // HASHED_ROWS * HASHED_ROWS))

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from batch_assets.encoding import encode_key
 from batch_assets.errors import CorruptObject
-from batch_assets.ledger import encode_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -31,9 +31,10 @@ class LocalStore:
         try:
             self._scratch.mkdir(parents=True, exist_ok=True)
             self.now()
-        except OSError as error:
+        except (OSError, StoreError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             raise StoreError(
-                f"the store's root {self._root} cannot be written ({error.strerror}); set `root` to a folder that this "
+                f"the store's root {self._root} cannot be written ({reason}); set `root` to a folder that this "
                 "process may write to",
                 path=self.url,
             ) from error
@@ -62,15 +63,18 @@ class LocalStore:
     def create(self, path: str) -> Iterator[BinaryIO]:
         """Create a large object by writing to a stream."""
         temporary = self._scratch / secrets.token_hex(16)
+        with self._named(path):
+            stream = temporary.open("xb", buffering=1 << 20)
         try:
-            with temporary.open("xb", buffering=1 << 20) as stream:
+            with stream:
                 yield stream
                 if not stream.closed:
                     stream.flush()
-            with temporary.open("rb") as written:  # the block may have closed the stream itself
-                os.fsync(written.fileno())
-            if not self._link(temporary, path):
-                raise StoreError(f"the object {path} exists already in {self.url}", path=path)
+            with self._named(path):
+                with temporary.open("rb") as written:  # the block may have closed the stream itself
+                    os.fsync(written.fileno())
+                if not self._link(temporary, path):
+                    raise StoreError(f"the object {path} exists already in {self.url}", path=path)
         except OSError as error:
             if error.errno not in _DISK_ERRORS:  # an error of the block, a dropped connection say
                 raise
@@ -100,11 +104,12 @@ class LocalStore:
     def now(self) -> datetime:
         """The file system's clock, read off a file made for that."""
         probe = self._scratch / f"clock-{secrets.token_hex(8)}"
-        probe.touch()
-        try:
-            return datetime.fromtimestamp(probe.stat().st_mtime, UTC)
-        finally:
-            probe.unlink(missing_ok=True)
+        with self._named(SCRATCH):
+            probe.touch()
+            try:
+                return datetime.fromtimestamp(probe.stat().st_mtime, UTC)
+            finally:
+                probe.unlink(missing_ok=True)
 
     # ------------------------------------------------------------ inside
 
@@ -116,12 +121,12 @@ class LocalStore:
 
     def _walk(self, folder: Path, prefix: str) -> Iterator[StoredObject]:
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except FileNotFoundError:
+            entries = [(entry, entry.is_dir(follow_symlinks=False)) for entry in os.scandir(folder)]
+        except (FileNotFoundError, NotADirectoryError):
             return
-        for entry in entries:
+        for entry, is_folder in sorted(entries, key=lambda pair: pair[0].name + "/" * pair[1]):
             path = f"{prefix}/{entry.name}" if prefix else entry.name
-            if entry.is_dir(follow_symlinks=False):
+            if is_folder:
                 if path != SCRATCH:
                     yield from self._walk(Path(entry.path), path)
                 continue
