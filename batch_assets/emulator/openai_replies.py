@@ -4,9 +4,8 @@ import base64
 import struct
 from dataclasses import dataclass
 from typing import Any
-from zlib import crc32
 
-from batch_assets.emulator import answers, tokens
+from batch_assets.emulator import tokens
 from batch_assets.emulator.batches import Usage
 from batch_assets.emulator.faults import Fault
 from batch_assets.emulator.openai_errors import error_body, usual_error
@@ -14,16 +13,12 @@ from batch_assets.emulator.openai_requests import (
     CHAT,
     EMBEDDINGS,
     RESPONSES,
-    Ask,
     Invalid,
     read_chat,
     read_embeddings,
     read_responses,
 )
-from batch_assets.emulator.reading import Reading
-
-_REFUSAL = "I'm sorry, but I can't assist with that request."
-_CACHEABLE_TOKENS = 1024  # a shorter prefix is never cached; hits come in steps of 128
+from batch_assets.emulator.speech import Ask, Said, say, vector
 
 
 @dataclass(slots=True)
@@ -37,16 +32,6 @@ class Reply:
     @property
     def ok(self) -> bool:
         return self.status < 400
-
-
-@dataclass(slots=True)
-class _Said:
-    """What the model says, before it is put in the endpoint's shape."""
-
-    text: str
-    usage: Usage
-    finish: str = "stop"
-    refusal: str | None = None
 
 
 def reply(endpoint: str, body: dict[str, Any], fingerprint: bytes, now: int, fault: Fault | None) -> Reply:
@@ -67,50 +52,14 @@ def reply(endpoint: str, body: dict[str, Any], fingerprint: bytes, now: int, fau
     return Reply(status=200, body=render(ask, said, body, fingerprint.hex(), now), usage=said.usage)
 
 
-def _say(ask: Ask, fault: Fault | None) -> _Said:
-    """The model's words and what they cost."""
-    before = sum(tokens.count_repeated(text) for text in ask.before) + 4 * len(ask.before)
-    if ask.schema is not None:
-        before += tokens.count_repeated(ask.schema.decode())
-    usage = Usage(input=before + tokens.count(ask.prompt) + 7 + ask.extra_tokens)
-    if before >= _CACHEABLE_TOKENS:
-        usage.cached = before // 128 * 128
-    said = _Said(text=_text(ask, fault), usage=usage)
-    name = fault.fault if fault is not None else ""
-    if name == "refusal":
-        said.text, said.refusal = "", _REFUSAL
-    elif name == "content_filter":
-        said.text, said.finish = "", "content_filter"
-    limit = ask.max_tokens
-    if name == "length":
-        limit = min(limit or 1 << 30, max(1, tokens.count(said.text) // 2))
-    used = tokens.count(said.refusal or said.text)
-    if limit is not None and used > limit and not said.refusal:
-        said.text, said.finish, used = tokens.cut(said.text, limit), "length", limit
-    usage.output = ask.choices * used
-    return said
+def _say(ask: Ask, fault: Fault | None) -> Said:
+    try:
+        return say(ask, fault)
+    except ValueError as error:
+        raise Invalid(f"Invalid schema for response_format: {error}", "response_format") from None
 
 
-def _text(ask: Ask, fault: Fault | None) -> str:
-    name = fault.fault if fault is not None else ""
-    if name == "invalid_json":
-        return '{"answer": "' + answers.answer_text(ask.prompt)[:40].replace('"', "'") + ", oops"
-    if ask.schema is not None:
-        try:
-            make = answers.violating if name == "schema_violation" else answers.answer_json
-            return make(ask.schema, ask.prompt).decode()
-        except ValueError as error:
-            raise Invalid(f"Invalid schema for response_format: {error}", "response_format") from None
-    if ask.json_object:
-        return answers.answer_json(
-            b'{"type":"object","properties":{"summary":{}},"required":["summary"]}', ask.prompt
-        ).decode()
-    if name == "schema_violation":
-        return '{"unexpected": [null]}'
-    return answers.answer_text(ask.prompt)
-
-
-def _chat(ask: Ask, said: _Said, body: dict[str, Any], key: str, now: int) -> dict[str, Any]:
+def _chat(ask: Ask, said: Said, body: dict[str, Any], key: str, now: int) -> dict[str, Any]:
     usage = said.usage
     return {
         "id": f"chatcmpl-{key[:29]}",
@@ -148,7 +97,7 @@ def _chat(ask: Ask, said: _Said, body: dict[str, Any], key: str, now: int) -> di
     }
 
 
-def _response(ask: Ask, said: _Said, body: dict[str, Any], key: str, now: int) -> dict[str, Any]:
+def _response(ask: Ask, said: Said, body: dict[str, Any], key: str, now: int) -> dict[str, Any]:
     usage = said.usage
     reasons = {"length": "max_output_tokens", "content_filter": "content_filter"}
     status = "incomplete" if said.finish in reasons else "completed"
@@ -199,28 +148,16 @@ def _embeddings(body: dict[str, Any]) -> Reply:
     used = 0
     for index, each in enumerate(inputs):
         used += tokens.count(each) if isinstance(each, str) else len(each)
-        vector: list[float] | str = _vector(each, dimensions)
+        embedding: list[float] | str = vector(each, dimensions)
         if body.get("encoding_format") == "base64":
-            vector = base64.b64encode(struct.pack(f"<{dimensions}f", *vector)).decode()
-        data.append({"object": "embedding", "index": index, "embedding": vector})
+            embedding = base64.b64encode(struct.pack(f"<{dimensions}f", *embedding)).decode()
+        data.append({"object": "embedding", "index": index, "embedding": embedding})
     usage = {"prompt_tokens": used, "total_tokens": used}
     return Reply(
         status=200,
         body={"object": "list", "data": data, "model": model, "usage": usage},
         usage=Usage(input=used),
     )
-
-
-def _vector(given: str | list[int], dimensions: int) -> list[float]:
-    """A unit vector in which texts that share words are near each other (feature hashing)."""
-    words = Reading(given).stems or {given: 1} if isinstance(given, str) else {str(token): 1 for token in given}
-    vector = [0.0] * dimensions
-    for word, times in words.items():
-        for salt in range(4):
-            mixed = crc32(f"{salt}{word}".encode())
-            vector[(mixed >> 1) % dimensions] += times if mixed & 1 else -times
-    norm = sum(x * x for x in vector) ** 0.5 or 1.0
-    return [round(x / norm, 7) if x else 0.0 for x in vector]
 
 
 __all__ = ["CHAT", "EMBEDDINGS", "RESPONSES", "Reply", "reply"]

@@ -5,11 +5,12 @@ mistakes that a client of the Batch API makes.
 """
 
 import re
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import orjson
+
+from batch_assets.emulator.speech import Ask
 
 CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
@@ -37,20 +38,6 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NEW_MODELS = re.compile(r"(?:o[1-9]|gpt-[5-9])")  # these take max_completion_tokens only
 _UNSUPPORTED = ("allOf", "oneOf", "not", "dependentRequired", "dependentSchemas", "if", "then", "else", "default")
 _PLACEHOLDER_TOKENS = {"image": 765, "file": 1500, "audio": 500}
-
-
-@dataclass(slots=True)
-class Ask:
-    """A request in the emulator's terms."""
-
-    model: str
-    prompt: str = ""  # the last user message
-    before: list[str] = field(default_factory=list)  # every other text, in order
-    extra_tokens: int = 0  # of images, files, audio
-    schema: bytes | None = None  # canonical JSON, when an answer has to fit one
-    json_object: bool = False
-    max_tokens: int | None = None
-    choices: int = 1
 
 
 class Invalid(Exception):
