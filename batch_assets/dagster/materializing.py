@@ -79,7 +79,9 @@ class _Night:
 
     @property
     def partitions(self) -> list[str | None]:
-        return [None] if self.context.assets_def.partitions_def is None else list(self.context.partition_keys)
+        if self.context.assets_def.partitions_def is None:
+            return [None]
+        return [str(key) for key in self.context.partition_keys]  # plain texts: a MultiPartitionKey is a subclass
 
     def refs(self) -> list[PlanRef]:
         """The plan of each partition: those that the run resumes, else the ones that it makes now."""

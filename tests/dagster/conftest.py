@@ -31,8 +31,8 @@ class Nights:
         for day in self.days:
             write_night(folder, day, [f"My card {number} of {day} has not arrived" for number in range(4)])
 
-    def world(self, pipeline: str = "nights.py") -> AbstractContextManager[World]:
-        return world(pipeline, self.folder)
+    def world(self, pipeline: str = "nights.py", *, code_server: bool = False) -> AbstractContextManager[World]:
+        return world(pipeline, self.folder, code_server=code_server)
 
     def table(self, asset: str, day: str) -> pd.DataFrame:
         return pd.read_parquet(self.folder / "store" / "tables" / asset / f"{day}.parquet")

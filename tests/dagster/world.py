@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,9 +16,11 @@ import dagster as dg
 from dagster._core.definitions.asset_key import AssetKey
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.instance_for_test import instance_for_test
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.test_utils import create_test_daemon_workspace_context
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.utils import make_new_backfill_id
-from dagster._core.workspace.load_target import PythonFileTarget
+from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget, PythonFileTarget
 from dagster._daemon.backfill import execute_backfill_iteration
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster._daemon.sensor import execute_sensor_iteration
@@ -180,20 +183,22 @@ class World:
 
 
 @contextmanager
-def world(pipeline: str, folder: Path) -> Iterator[World]:
-    """A fresh instance under `folder/home`; entered again, the same one, with another process for the code.
+def world(pipeline: str, folder: Path, *, code_server: bool = False) -> Iterator[World]:
+    """A fresh instance under `folder/home`; entered again, the same one. `code_server`: code in a process of its own.
 
     The pipeline's file is copied into the folder: Dagster keeps what it has loaded from a path for the whole process.
     """
     home = folder / "home"
     home.mkdir(exist_ok=True)
     copy = shutil.copy(PIPELINES / pipeline, folder)
-    target = PythonFileTarget(
-        python_file=str(copy),
-        attribute=None,
-        working_directory=str(folder),
-        location_name="pipeline",
-    )
+    target: Any
+    if code_server:
+        target = PythonFileTarget(str(copy), attribute=None, working_directory=str(folder), location_name="pipeline")
+    else:
+        loadable = LoadableTargetOrigin(
+            executable_path=sys.executable, python_file=str(copy), working_directory=str(folder)
+        )
+        target = InProcessWorkspaceLoadTarget(InProcessCodeLocationOrigin(loadable, location_name="pipeline"))
     with (
         instance_for_test(temp_dir=str(home), overrides=_QUEUE, synchronous_run_launcher=True) as instance,
         create_test_daemon_workspace_context(target, instance) as workspace,

@@ -13,7 +13,7 @@ from batch_assets.dagster import BatchStore, OpenAIBatchResource, Upstream, batc
 
 FOLDER = Path(__file__).parent
 DAYS = dg.DailyPartitionsDefinition("2025-01-01", end_date="2025-02-01")
-WHOLE_RANGE = dg.BackfillPolicy.single_run() if os.environ.get("NIGHTS_POLICY", "single") == "single" else None
+WHOLE_RANGE = dg.BackfillPolicy.multi_run(1) if os.environ.get("NIGHTS_POLICY") == "each" else dg.BackfillPolicy.single_run()
 
 
 class Intent(BaseModel):

@@ -1,0 +1,43 @@
+"""Every kind of partitions, in one code location with a provider that has no key."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Nights
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::dagster.BetaWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of the daemons themselves
+]
+
+
+def test_every_kind_of_partitions(nights: Nights) -> None:
+    with nights.world("kinds.py") as opened:
+        opened.instance.add_dynamic_partitions("cities", ["Basel", "Łódź/1", ".."])
+        days = [f"2025-01-{day:02}" for day in range(6, 20)]
+        backfills = [
+            opened.backfill(["calls", "weekly"], None),
+            opened.backfill(["by/region"], ["north", "west"]),
+            opened.backfill(["city"], None),
+            opened.backfill(["day_and_region"], ["2025-01-06|north", "2025-01-07|south"]),
+            opened.backfill(["everything", "whole", "after"], None),
+        ]
+        opened.round(times=4)
+        assert {opened.status(backfill) for backfill in backfills} == {"REQUESTED"}
+        nights.emulator.advance(3601)
+        for backfill in backfills:
+            assert opened.until_ended(backfill) == "COMPLETED_SUCCESS", (opened.progress(backfill), opened.selections())
+        assert len(opened.materializations("calls")) == len(days)
+        assert set(opened.materializations("weekly")) == {"2025-01-06", "2025-01-13"}
+        assert {figures["dagster/partition_row_count"] for figures in opened.materializations("weekly").values()} == {14}
+        assert set(opened.materializations("city")) == {"Basel", "Łódź/1", ".."}
+        assert len(opened.materializations("day_and_region")) == 2
+        assert opened.materializations("whole")[None]["dagster/row_count"] == 2
+        assert opened.materializations("after")
+        tables = nights.folder / "store" / "tables"
+        assert (tables / "by" / "region" / "north.parquet").is_file()
+        assert (tables / "day_and_region" / "2025-01-06" / "north.parquet").is_file()
+        # The provider without a key says so in every tick, and stops nobody.
+        polls = opened.ticks("batch_poll")
+        assert {tick.status.value for tick in polls} <= {"SUCCESS", "SKIPPED"}
+        assert any("A_KEY_THAT_NOBODY_SET" in (tick.skip_reason or "") for tick in polls)
