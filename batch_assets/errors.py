@@ -100,7 +100,14 @@ class Terminal(ProviderError):
 
 
 class Blocked(Terminal):
-    """The account cannot submit now (401, 402, 403, unknown model, quota): it waits, with a reason."""
+    """The account cannot submit now (401, 402, 403, unknown model, quota): it waits, with a reason.
+
+    `whole_account` is False where only this model is out of reach.
+    """
+
+    def __init__(self, message: str, *, whole_account: bool = True, **kwargs: object) -> None:
+        super().__init__(message, **kwargs)  # type: ignore[arg-type]  # the keywords are ProviderError's
+        self.whole_account = whole_account
 
 
 class Refused(Terminal):

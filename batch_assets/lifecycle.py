@@ -44,7 +44,7 @@ class State(StrEnum):
     SPLIT = "split"
     """Terminal: never sent in this cut; its child shards hold the same requests."""
     SUPERSEDED = "superseded"
-    """Terminal: never sent; a newer plan of the partition has taken over its requests."""
+    """Terminal: never sent; a newer plan of the partition, or another cut of its parent, has its requests."""
 
 
 class Event(StrEnum):
@@ -59,15 +59,19 @@ class Event(StrEnum):
     BLOCK = "block"
     """The provider does not let the account submit."""
     REFUSE = "refuse"
-    """The provider definitely refused this input."""
+    """The provider definitely refused this input, or a person's setting gives up an undecided submission."""
+    ABORT = "abort"
+    """Its submitter came too late to send it, and did not."""
     DOUBT = "doubt"
     """The reply of a create call was lost, or its lease ran out."""
     FIND = "find"
-    """The provider's list shows a batch with the shard's stamp."""
+    """The provider's list shows a batch with the shard's stamp, or the reply to its create call came late."""
     ABSENT = "absent"
     """Complete listings, with a grace between them, show no batch of the shard."""
     MISS = "miss"
     """A complete listing shows no batch of the shard; one more has to say so."""
+    NOTE = "note"
+    """Something about it that a person should know, or that is over: its state stays."""
     UNBLOCK = "unblock"
     """The reason of a block may be gone: it may be tried again."""
     CANCEL = "cancel"
@@ -75,9 +79,9 @@ class Event(StrEnum):
     END = "end"
     """The provider says that the batch runs no more."""
     VANISH = "vanish"
-    """The provider does not know the batch (404)."""
+    """The provider does not know the batch (404), twice with a grace between."""
     REQUEUE = "requeue"
-    """The provider accepted the batch, then failed it unexecuted because its queue was full."""
+    """The provider accepted the batch, then failed it unexecuted: its queue was full, or its input was deleted."""
     HARVEST = "harvest"
     """Every request has its result in the store."""
     SPLIT = "split"
@@ -89,6 +93,9 @@ class Event(StrEnum):
 TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
     {
         (State.WAITING, Event.INTEND): State.SUBMITTING,
+        (State.WAITING, Event.FIND): State.SUBMITTED,
+        (State.WAITING, Event.BLOCK): State.BLOCKED,
+        (State.WAITING, Event.REFUSE): State.REFUSED,
         (State.WAITING, Event.CANCEL): State.CANCELED,
         (State.WAITING, Event.SPLIT): State.SPLIT,
         (State.WAITING, Event.SUPERSEDE): State.SUPERSEDED,
@@ -96,20 +103,26 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
         (State.SUBMITTING, Event.QUEUE_FULL): State.WAITING,
         (State.SUBMITTING, Event.BLOCK): State.BLOCKED,
         (State.SUBMITTING, Event.REFUSE): State.REFUSED,
+        (State.SUBMITTING, Event.ABORT): State.WAITING,
         (State.SUBMITTING, Event.DOUBT): State.AMBIGUOUS,
         (State.AMBIGUOUS, Event.FIND): State.SUBMITTED,
         (State.AMBIGUOUS, Event.MISS): State.AMBIGUOUS,
+        (State.AMBIGUOUS, Event.NOTE): State.AMBIGUOUS,
         (State.AMBIGUOUS, Event.ABSENT): State.WAITING,
         (State.AMBIGUOUS, Event.REFUSE): State.REFUSED,
         (State.BLOCKED, Event.UNBLOCK): State.WAITING,
         (State.BLOCKED, Event.CANCEL): State.CANCELED,
         (State.BLOCKED, Event.SUPERSEDE): State.SUPERSEDED,
+        (State.SUBMITTED, Event.NOTE): State.SUBMITTED,
         (State.SUBMITTED, Event.CANCEL): State.CANCELING,
         (State.SUBMITTED, Event.END): State.ENDED,
         (State.SUBMITTED, Event.VANISH): State.LOST,
+        (State.CANCELING, Event.NOTE): State.CANCELING,
         (State.CANCELING, Event.END): State.ENDED,
         (State.CANCELING, Event.VANISH): State.LOST,
+        (State.ENDED, Event.NOTE): State.ENDED,
         (State.ENDED, Event.REQUEUE): State.WAITING,
+        (State.ENDED, Event.BLOCK): State.BLOCKED,
         (State.ENDED, Event.HARVEST): State.HARVESTED,
         (State.ENDED, Event.VANISH): State.LOST,
     }

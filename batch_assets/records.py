@@ -115,7 +115,7 @@ class EstimateRecord:
     usd: Decimal | None
     standard_usd: Decimal | None
     max_usd: Decimal | None
-    """A hard bound; None without max_output_tokens."""
+    """A hard bound, requests that earlier batches hold included; None without max_output_tokens."""
     rate_source: str
 
 
@@ -163,6 +163,8 @@ class PlanRecord:
     """Applied to the standard rate where no batch rate is published; the cost then says `assumed`."""
     on_change: Literal["finish", "cancel"] = "finish"
     on_ambiguous: Literal["hold", "resubmit", "fail"] = "hold"
+    refresh: bool = False
+    """Every request was to be bought anew."""
     format: int = FORMAT
 
 
@@ -215,7 +217,19 @@ class Transition:
     batch_times: tuple[datetime, datetime] | None = None
     """harvested: when the batch was created and when it ended, by the provider's clock."""
     absences: int = 0
-    """ambiguous: complete listings so far without a batch of the shard."""
+    """ambiguous: complete listings so far without a batch of the shard; submitted: answers that it is not known."""
+    input_deleted: bool = False
+    """ambiguous and after: the input file is deleted to settle it; a batch that was created may fail for that."""
+    earlier_seconds: float = 0.0
+    """How long the shard had been in its state before this entry, which only notes something about it."""
+    setbacks: int = 0
+    """How often it was put off by a full queue or a block."""
+    whole_account: bool = False
+    """blocked: nothing else of the account can be sent either."""
+    resend: bool = False
+    """canceling and after: the requests that the cancel leaves unexecuted are wanted, and sent again."""
+    kept_seconds: float | None = None
+    """submitted and after: how long the provider keeps results."""
     format: int = FORMAT
 
 
@@ -263,6 +277,20 @@ class BatchPhase(StrEnum):
     CANCELING = "canceling"
     ENDED = "ended"
     """Runs no more: completed, expired, canceled or failed; what it finished can be fetched."""
+    UNKNOWN = "unknown"
+    """The provider says something that the adapter does not know: told to a person with its raw text."""
+
+
+class Ending(StrEnum):
+    """How a batch ended: what a request without a result line means."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    """Nothing was executed."""
+    EXPIRED = "expired"
+    CANCELED = "canceled"
+    UNKNOWN = "unknown"
+    """A status that the adapter does not know: an error for the batch, if it is one of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +310,8 @@ class BatchInfo:
     """Requests, as the provider counts them; None while it does not say."""
     completed: int | None = None
     failed: int | None = None
+    ending: Ending | None = None
+    """None while it runs, and where every request of an ended batch has a line of its own."""
     ended_at: datetime | None = None
     expires_at: datetime | None = None
     error_code: str | None = None
@@ -291,6 +321,8 @@ class BatchInfo:
     """Lines of the input file that the provider named as the reason, counted from 1."""
     queue_full: bool = False
     """It failed unexecuted because the queue was full: it is sent again later, and no attempt is counted."""
+    blocked: bool = False
+    """It failed unexecuted because the account cannot submit, out of money say."""
 
 
 # ---------------------------------------------------------------- what the engine reports

@@ -57,7 +57,7 @@ def reading_error(answer: Answer) -> ProviderError:
     if status == 404:
         return NotFound(text, **facts)  # type: ignore[arg-type]  # one dict for all of them
     if status in {401, 402, 403} or answer.out_of_money:
-        return Blocked(text, **facts)  # type: ignore[arg-type]
+        return Blocked(text, **facts)
     if status in {408, 409, 429} or status >= 500:
         return Transient(text, retry_after_seconds=retry_after_seconds(answer.headers), **facts)
     return Refused(text, **facts)  # type: ignore[arg-type]
@@ -73,7 +73,7 @@ def creating_error(answer: Answer) -> ProviderError:
     if status == 429 and not answer.out_of_money:
         return QueueFull(text, retry_after_seconds=retry_after_seconds(answer.headers), **facts)
     if status in {401, 402, 403, 429} or answer.unknown_model:
-        return Blocked(text, **facts)  # type: ignore[arg-type]
+        return Blocked(text, whole_account=not answer.unknown_model, **facts)
     return Refused(text, **facts)  # type: ignore[arg-type]
 
 

@@ -28,11 +28,10 @@ from batch_assets.errors import (
     ConfigError,
     NotFound,
     Transient,
-    UnknownStatus,
 )
 from batch_assets.providers.http import Answer, creating_error, is_connection_error, reading_error, split_lines
 from batch_assets.providers.protocol import ResultLine
-from batch_assets.records import BatchInfo, BatchPhase, Limits, Outcome, Request
+from batch_assets.records import BatchInfo, BatchPhase, Ending, Limits, Outcome, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -50,6 +49,12 @@ LIMITS = Limits(
     results_kept_days=30,
 )
 
+_ENDINGS = {
+    "completed": Ending.COMPLETED,
+    "failed": Ending.FAILED,
+    "expired": Ending.EXPIRED,
+    "cancelled": Ending.CANCELED,
+}
 _PHASES = {
     "validating": BatchPhase.RUNNING,
     "in_progress": BatchPhase.RUNNING,
@@ -305,16 +310,13 @@ class OpenAIProvider:
         )
 
     def _info(self, batch: Batch) -> BatchInfo:
-        phase = _PHASES.get(batch.status)
-        if phase is None:
-            raise UnknownStatus(batch.status, provider=self.name, batch_id=batch.id)
         counts = batch.request_counts
         errors = (batch.errors.data if batch.errors else None) or []
         first = errors[0] if errors else None
         ended = batch.completed_at or batch.failed_at or batch.expired_at or batch.cancelled_at
         return BatchInfo(
             batch_id=batch.id,
-            phase=phase,
+            phase=_PHASES.get(batch.status, BatchPhase.UNKNOWN),
             raw_status=batch.status,
             created_at=_time(batch.created_at),
             stamp=(batch.metadata or {}).get(STAMP),
@@ -323,6 +325,7 @@ class OpenAIProvider:
             total=counts.total if counts and counts.total else None,
             completed=counts.completed if counts else None,
             failed=counts.failed if counts else None,
+            ending=_ENDINGS.get(batch.status),
             ended_at=_time(ended) if ended else None,
             expires_at=_time(batch.expires_at) if batch.expires_at else None,
             error_code=first.code if first else None,
@@ -332,6 +335,7 @@ class OpenAIProvider:
             or None,
             error_lines=tuple(one.line for one in errors if one.line),
             queue_full=batch.status == "failed" and any(one.code == "token_limit_exceeded" for one in errors),
+            blocked=batch.status == "failed" and any(one.code in _NO_MONEY for one in errors),
         )
 
     def custom_id(self, line: bytes) -> str | None:

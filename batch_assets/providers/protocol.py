@@ -126,7 +126,7 @@ class Provider(Protocol):
         ...
 
     def batch(self, batch_id: str) -> BatchInfo:
-        """One batch. Raises NotFound, Transient, Blocked, UnknownStatus."""
+        """One batch. Raises NotFound, Transient, Blocked."""
         ...
 
     def cancel(self, batch_id: str) -> None:
