@@ -4,12 +4,12 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
-from batch_assets.emulator import breakage, spoil
 from batch_assets.emulator.batches import Batch
+from batch_assets.emulator.downloads import download
 from batch_assets.emulator.emulation import Emulation
-from batch_assets.emulator.faults import Fault, Stage
+from batch_assets.emulator.faults import Stage
 from batch_assets.emulator.openai_errors import Refused
 from batch_assets.emulator.openai_input import OpenAILimits
 from batch_assets.emulator.store import StoredFile
@@ -107,23 +107,9 @@ class FileCalls:
 
     async def content(self, call: "Call") -> Response:
         file = self._find(call)
+        fault = self._emulation.faults.take(self._provider, Stage.CONTENT, "files.content", call.asked, kind=file.kind)
         path = self._store.content_path(file.id)
-        faults = self._emulation.faults
-        fault = faults.take(self._provider, Stage.CONTENT, "files.content", call.asked, kind=file.kind)
-        headers = {"content-disposition": f'attachment; filename="{file.filename.encode("ascii", "replace").decode()}"'}
-        if fault is None:
-            headers["content-length"] = str(file.bytes)
-            return StreamingResponse(spoil.blocks(path), media_type="application/octet-stream", headers=headers)
-        return self._spoiled(file, fault, headers)
-
-    def _spoiled(self, file: StoredFile, fault: Fault, headers: dict[str, str]) -> Response:
-        path = self._store.content_path(file.id)
-        if fault.fault == "cut":
-            headers["content-length"] = str(file.bytes)
-            chunks = breakage.first_bytes(spoil.blocks(path), min(int(fault.params["after_bytes"]), file.bytes - 1))
-            return breakage.CutStream(chunks, media_type="application/octet-stream", headers=headers)
-        chunks = spoil.spoiled(path, fault, foreign=_FOREIGN_LINE)
-        return StreamingResponse(chunks, media_type="application/octet-stream", headers=headers)
+        return download(path, size_bytes=file.bytes, filename=file.filename, fault=fault, foreign=_FOREIGN_LINE)
 
     def _find(self, call: "Call") -> StoredFile:
         return find_file(self._emulation, call.account, call.request.path_params["id"])
