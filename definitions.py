@@ -5,10 +5,12 @@ It goes to OpenAI where OPENAI_API_KEY is set, and else to the emulator (`make d
 """
 
 import os
+from collections.abc import Iterator
 from typing import Literal
 
 import dagster as dg
 import pandas as pd
+import pyarrow as pa
 from pydantic import BaseModel, Field
 
 from batch_assets import samples
@@ -42,7 +44,7 @@ class Intent(BaseModel):
 
 
 @dg.asset(partitions_def=nightly, kinds={"parquet"}, io_manager_key="batch_tables")
-def support_queries(context: dg.AssetExecutionContext):
+def support_queries(context: dg.AssetExecutionContext) -> pa.RecordBatchReader:
     """The messages of one day: your own table stands here."""
     return samples.support_queries(context.partition_key)
 
@@ -59,7 +61,7 @@ def support_queries(context: dg.AssetExecutionContext):
     params={"reasoning_effort": "minimal"},
     partitions_def=nightly,
 )
-def support_queries_classified(support_queries: Upstream):
+def support_queries_classified(support_queries: Upstream) -> Iterator[pa.RecordBatch]:
     """Every message with its intent, its urgency and the reason."""
     return support_queries.batches()
 
@@ -84,7 +86,7 @@ class Summary(BaseModel):
 
 
 @dg.asset(partitions_def=nightly, kinds={"parquet"}, io_manager_key="batch_tables")
-def meetings(context: dg.AssetExecutionContext):
+def meetings(context: dg.AssetExecutionContext) -> pa.RecordBatchReader:
     """The transcripts of one day's meetings."""
     return samples.meetings(context.partition_key)
 

@@ -1,7 +1,8 @@
 """Rows for the example: made up from a seed, the same on every machine, or those of a user's own file.
 
 `python -m batch_assets.samples FOLDER` writes some nights as Parquet files. The environment variables
-BATCH_ASSETS_INPUT, BATCH_ASSETS_TEXT, BATCH_ASSETS_ID and BATCH_ASSETS_DAY put a file (Parquet, CSV, JSON lines) and its columns in the place of `support_queries`.
+BATCH_ASSETS_INPUT, BATCH_ASSETS_TEXT, BATCH_ASSETS_ID and BATCH_ASSETS_DAY put a file (Parquet, CSV, JSON
+lines) and its columns in the place of `support_queries`.
 """
 
 from __future__ import annotations

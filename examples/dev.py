@@ -1,0 +1,37 @@
+"""`make dev`: the example and the emulator under `dagster dev`; what it makes is kept in `.dev/`."""
+
+from __future__ import annotations
+
+import sys
+
+from examples.processes import LOOPBACK, ROOT, dagster_dev, emulator, make_home
+
+UI_PORT = 3000
+EMULATOR_PORT = 8765
+"""Always the same: batches belong to an account, and an account is a host and its port."""
+LATENCY_SECONDS = 20.0
+
+
+def main() -> int:
+    """Serve until Ctrl-C."""
+    folder = ROOT / ".dev"
+    home = make_home(folder / "home")
+    try:
+        with emulator(state=folder / "emulator", port=EMULATOR_PORT, latency_seconds=LATENCY_SECONDS) as provider:
+            where = "OpenAI (OPENAI_API_KEY is set)" if provider is None else f"the emulator at {provider.url}"
+            sys.stdout.write(f"Batches go to {where}. UI: http://{LOOPBACK}:{UI_PORT}\n")
+            sys.stdout.flush()
+            url = None if provider is None else provider.url
+            process = dagster_dev(home, port=UI_PORT, emulator_url=url, log=None)
+            try:
+                return process.wait()
+            except KeyboardInterrupt:  # the terminal has sent it to Dagster, too
+                process.wait()
+                return 0
+    except RuntimeError as error:
+        sys.stderr.write(f"make dev: {error}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

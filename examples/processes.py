@@ -1,0 +1,102 @@
+"""The processes around `definitions.py`: the emulator, where no key is set, and `dagster dev`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from batch_assets.emulator import SpawnedEmulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFINITIONS = ROOT / "definitions.py"
+EMULATOR_URL = "BATCH_ASSETS_EMULATOR_URL"
+LOOPBACK = "127.0.0.1"
+
+_DAGSTER_YAML = """\
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+"""
+_STOP_SECONDS = 20
+
+
+def uses_openai() -> bool:
+    """Whether the definitions go to OpenAI itself: they do where there is a key."""
+    return bool(os.environ.get("OPENAI_API_KEY"))
+
+
+def make_home(home: Path) -> Path:
+    """A folder as DAGSTER_HOME; what is in it stays."""
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "dagster.yaml").write_text(_DAGSTER_YAML)
+    return home
+
+
+@contextmanager
+def emulator(*, state: Path, port: int, latency_seconds: float) -> Iterator[SpawnedEmulator | None]:
+    """The emulator, for the length of the block; none where the definitions go to OpenAI. Raises RuntimeError."""
+    if uses_openai():
+        yield None
+        return
+    with SpawnedEmulator(state, latency_seconds=latency_seconds, port=port) as running:
+        yield running
+
+
+def dagster_dev(home: Path, *, port: int, emulator_url: str | None, log: IO[bytes] | None) -> subprocess.Popen[bytes]:
+    """Start `dagster dev`: code server, webserver and daemons, in a process group of its own if it has a log."""
+    environment: dict[str, str] = {**os.environ, "DAGSTER_HOME": str(home)}
+    if emulator_url is not None:
+        environment[EMULATOR_URL] = emulator_url
+    command = [_beside_python("dagster"), "dev", "-f", str(DEFINITIONS), "-h", LOOPBACK, "-p", str(port)]
+    return subprocess.Popen(  # noqa: S603  # our own environment's command
+        command, cwd=ROOT, env=_with_path(environment), stdout=log, stderr=log, start_new_session=log is not None
+    )
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process group: asked first, then killed."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(timeout=_STOP_SECONDS)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def empty_folder(folder: Path) -> Path:
+    """The folder, with nothing in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _beside_python(command: str) -> str:
+    beside = Path(sys.executable).with_name(command)
+    return str(beside) if beside.exists() else command
+
+
+def _with_path(environment: Mapping[str, str]) -> dict[str, str]:
+    """`dagster dev` starts `dagster-webserver` by its name."""
+    folder = str(Path(sys.executable).parent)
+    return {**environment, "PATH": f"{folder}{os.pathsep}{environment.get('PATH', '')}"}
