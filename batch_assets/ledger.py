@@ -5,11 +5,13 @@
     {namespace}/assets/{asset}/{partition}/drafts/{draft}/...         its files, under a random name
     {namespace}/open/{asset}/{partition}/{g}.planned.json             marker: that generation is not settled
     {namespace}/open/{asset}/{partition}/{g}.opened.json              marker: all its shards have been opened
+    {namespace}/open/{asset}/{partition}/{g}.canceled.json            marker: nothing more of it is sent
     {namespace}/accounts/{account}/open/{shard}.json                  marker: that shard is not terminal
     {namespace}/accounts/{account}/shards/{shard}/spec.json           what it is
     {namespace}/accounts/{account}/shards/{shard}/journal/{N}.json   number N can be taken once, by any state
     {namespace}/accounts/{account}/shards/{shard}/files/...           results, and the requests of later rounds
     {namespace}/accounts/{account}/batches/{batch}.json               one batch, one owner
+    {namespace}/accounts/{account}/batches/{batch}.surplus.json       we cancel it, and still want its requests
     {namespace}/accounts/{account}/lease/{n}.json                     who works for the account
     {namespace}/waits/{wait}.json                                     who waits for plans
 
@@ -20,84 +22,49 @@ from __future__ import annotations
 
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from batch_assets.encoding import Record, decode, encode, encode_key
 from batch_assets.errors import ConfigError, CorruptObject, StoreError
 from batch_assets.lifecycle import TERMINAL, Event, State, next_state
-from batch_assets.records import FORMAT, PlanRecord, PlanRef, Shard, ShardSpec, Transition, Wait
+from batch_assets.markers import BatchOwner, LeaseEntry, Marker, OpenPlan, StoreHeader
+from batch_assets.records import PlanRecord, PlanRef, Shard, ShardSpec, Transition, Wait
+from batch_assets.timing import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from batch_assets.storage.protocol import ObjectStore, StoredObject
 
+_CARRIED = (
+    "batch_id",
+    "input_file",
+    "attempt",
+    "anchor",
+    "input_deleted",
+    "setbacks",
+    "resend",
+    "kept_seconds",
+)
+"""Fields of a transition that the next one takes over if it does not say otherwise."""
 _UNPARTITIONED = "%none"
 """Folder of an asset without partitions; no encoded key can be equal to it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreHeader:
-    """`store.json`."""
-
-    store_id: str
-    format: int = FORMAT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Marker:
-    """An open marker: says no more than where to look."""
-
-    account: str
-    plan: PlanRef | None = None
-    format: int = FORMAT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchOwner:
-    """`batches/{batch}.json`: the one shard that a provider's batch belongs to."""
-
-    shard_id: str
-    writer: str
-    format: int = FORMAT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseEntry:
-    """`lease/{n}.json`: who works for an account, for `seconds` from when it was written; 0 releases it."""
-
-    number: int
-    seconds: float
-    writer: str
-    since: datetime | None = None
-    format: int = FORMAT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenPlan:
-    """A generation that has an open marker."""
-
-    ref: PlanRef
-    account: str
-    opened: bool
-    """All shards of its plan have been opened."""
-    since: datetime
-    """The store's clock."""
 
 
 class Ledger:
     """All reading and writing of records. Holds no state but the store, the namespace and the store's id."""
 
-    def __init__(self, store: ObjectStore, namespace: str, store_id: str) -> None:
+    def __init__(self, store: ObjectStore, namespace: str, store_id: str, timing: Timing | None = None) -> None:
         self.store = store
+        self.timing = timing or Timing()
         self.namespace = namespace
         self.store_id = store_id
         self._root = encode_key(namespace)
 
     @classmethod
-    def open(cls, store: ObjectStore, namespace: str = "default") -> Ledger:
+    def open(cls, store: ObjectStore, namespace: str = "default", *, timing: Timing | None = None) -> Ledger:
         """Open the ledger of a store, or found it. Raises UnknownFormat, CorruptObject, StoreError."""
         if not namespace:
             raise ConfigError("`namespace` is empty; name the deployment, `default` or `prod` say")
@@ -107,10 +74,15 @@ class Ledger:
         except FileNotFoundError:
             store.write_new("store.json", encode(header))
             found = decode(StoreHeader, store.read("store.json"), f"store.json in {store.url}")
-        return cls(store, namespace, found.store_id)
+        return cls(store, namespace, found.store_id, timing)
 
     def __repr__(self) -> str:
         return f"Ledger({self.store!r}, namespace={self.namespace!r})"
+
+    @property
+    def name(self) -> str:
+        """What tells it from every other ledger: the store's id and the namespace."""
+        return f"{self.store_id}/{self._root}"
 
     # ------------------------------------------------------------ plans
 
@@ -165,9 +137,26 @@ class Ledger:
             except FileNotFoundError:  # settled since the listing
                 continue
             if marker.plan is not None:
-                opened = path.replace(".planned.json", ".opened.json") in entries
-                found.append(OpenPlan(ref=marker.plan, account=marker.account, opened=opened, since=since))
+                opened, canceled = (path.replace(".planned.", f".{one}.") in entries for one in ("opened", "canceled"))
+                found.append(
+                    OpenPlan(ref=marker.plan, account=marker.account, opened=opened, canceled=canceled, since=since)
+                )
         return found
+
+    def open_generations(self, asset: str, partition: str | None) -> list[int]:
+        """Generations of the partition that have an open marker, ascending: one without it is settled."""
+        folder = f"{self._root}/open/{encode_key(asset)}/{_folder(partition)}"
+        names = [_leaf(entry.path) for entry in self.store.list(folder)]
+        return [int(name.partition(".")[0]) for name in names if name.endswith(".planned.json")]
+
+    def mark_canceled(self, ref: PlanRef, account: str) -> None:
+        """Nobody wants the generation any more: nothing more of it is sent. Lasts until it is settled."""
+        self.mark_open(ref, account)
+        self.store.write_new(f"{self._open(ref)}.canceled.json", encode(Marker(account=account, plan=ref)))
+
+    def is_canceled(self, ref: PlanRef) -> bool:
+        """Whether the generation is marked canceled, and not settled yet."""
+        return self._exists(f"{self._open(ref)}.canceled.json")
 
     def open_shards_of(self, plan: PlanRecord) -> None:
         """Open every shard of the plan; done again, it changes nothing."""
@@ -176,9 +165,9 @@ class Ledger:
         self.store.write_new(f"{self._open(plan.ref)}.opened.json", encode(Marker(account=plan.account)))
 
     def close_plan(self, ref: PlanRef) -> None:
-        """Remove the markers of a settled generation."""
-        self.store.delete(f"{self._open(ref)}.opened.json")
-        self.store.delete(f"{self._open(ref)}.planned.json")
+        """Remove the markers of a settled generation, the one that is looked for last."""
+        for name in ("canceled", "opened", "planned"):
+            self.store.delete(f"{self._open(ref)}.{name}.json")
 
     # ------------------------------------------------------------ shards
 
@@ -209,11 +198,12 @@ class Ledger:
     def find_shard(self, account: str, shard_id: str) -> Shard | None:
         """A shard with its newest transition; None if it has not been opened."""
         folder = self._shard(account, shard_id)
-        entries = list(self.store.list(f"{folder}/journal"))
-        if not entries:
+        entries = self.store.list(f"{folder}/journal")
+        newest = max(entries, key=lambda entry: (len(entry.path), entry.path), default=None)
+        if newest is None:
             return None
         spec = self._read(ShardSpec, f"{folder}/spec.json")
-        return Shard(spec=spec, last=self._read(Transition, entries[-1].path), since=entries[-1].created_at)
+        return Shard(spec=spec, last=self._read(Transition, newest.path), since=newest.created_at)
 
     def shard(self, account: str, shard_id: str) -> Shard:
         """A shard that must be there. Raises StoreError."""
@@ -234,11 +224,11 @@ class Ledger:
     def advance(self, shard: Shard, event: Event, **fields: Any) -> Shard | None:
         """Record an event. None if another process was first: the caller has lost, and does not act.
 
-        `fields` are those of Transition; batch_id, input_file, attempt and anchor are carried over.
+        `fields` are those of Transition; those in _CARRIED are taken over from the last entry.
         Raises UnknownTransition for an event that the state cannot take.
         """
         state = next_state(shard.state, event)
-        carried = {name: getattr(shard.last, name) for name in ("batch_id", "input_file", "attempt", "anchor")}
+        carried = {name: getattr(shard.last, name) for name in _CARRIED}
         number = shard.last.number + 1
         transition = Transition(number=number, state=state, writer=new_writer(), at=_now(), **{**carried, **fields})
         if not self._create(self._entry(shard.spec, number), transition, transition.writer):
@@ -253,13 +243,22 @@ class Ledger:
 
     def stamp(self, spec: ShardSpec) -> str:
         """What a provider's batch bears of ours: store, namespace and shard."""
-        return f"{self.store_id}/{self._root}/{spec.shard_id}"
+        return f"{self.name}/{spec.shard_id}"
 
     def claim_batch(self, spec: ShardSpec, batch_id: str) -> bool:
         """Make the shard the owner of a provider's batch. False if another shard owns it."""
         path = f"{self._account(spec.account)}/batches/{encode_key(batch_id)}.json"
         self.store.write_new(path, encode(BatchOwner(shard_id=spec.shard_id, writer=new_writer())))
         return self._read(BatchOwner, path).shard_id == spec.shard_id
+
+    def mark_surplus(self, account: str, batch_id: str) -> None:
+        """A batch that its shard does not need is about to be canceled: by us, and not because nobody wants it."""
+        path = f"{self._account(account)}/batches/{encode_key(batch_id)}.surplus.json"
+        self.store.write_new(path, encode(Marker(account=account)))
+
+    def is_surplus(self, account: str, batch_id: str) -> bool:
+        """Whether we canceled the batch because its shard did not need it."""
+        return self._exists(f"{self._account(account)}/batches/{encode_key(batch_id)}.surplus.json")
 
     def owner(self, account: str, batch_id: str) -> str | None:
         """The shard that owns a provider's batch."""
@@ -357,7 +356,17 @@ class Ledger:
         """Create a record; if there is one already, its writer tells whether it is ours (the reply was lost)."""
         if self.store.write_new(path, encode(record)):
             return True
-        return self._read(type(record), path).writer == writer
+        try:
+            return self._read(type(record), path).writer == writer
+        except FileNotFoundError:  # a lease entry that its holder has replaced and dropped
+            return False
+
+    def _exists(self, path: str) -> bool:
+        try:
+            self.store.read(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _read(self, kind: type[Record], path: str) -> Record:
         return decode(kind, self.store.read(path), f"{path} in {self.store.url}")

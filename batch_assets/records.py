@@ -289,8 +289,6 @@ class Ending(StrEnum):
     """Nothing was executed."""
     EXPIRED = "expired"
     CANCELED = "canceled"
-    UNKNOWN = "unknown"
-    """A status that the adapter does not know: an error for the batch, if it is one of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

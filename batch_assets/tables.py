@@ -84,6 +84,7 @@ OUTPUT = pa.schema(
 
 GENERATION = b"batch_assets.generation"
 PLAN_ID = b"batch_assets.plan_id"
+LEDGER = b"batch_assets.ledger"
 
 
 class TableWriter:
@@ -202,13 +203,16 @@ class TableStore:
             file.unlink(missing_ok=True)
 
     def publish(self, file: Path, asset: str, partition: str | None, generation: int) -> bool:
-        """Put a finished table in its place, all at once. False: a table of a newer generation is there, and stays."""
+        """Put a finished table in its place, all at once. False: a table of a newer generation is there, and stays.
+
+        Generations are compared within one ledger only (both files name theirs): a new store counts from 1 again.
+        """
         target = Path(self.path(asset, partition))
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = Path(self.root, ".tmp", encode_key(f"{asset}|{partition}") + ".lock")
         with lock.open("w") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            if target.is_file() and _generation(target) > generation:
+            if target.is_file() and _generation(target, _metadata(file).get(LEDGER)) > generation:
                 return False
             with file.open("rb") as written:
                 os.fsync(written.fileno())
@@ -216,9 +220,14 @@ class TableStore:
             return True
 
 
-def _generation(table: Path) -> int:
+def _generation(table: Path, ledger: bytes | None) -> int:
+    """The generation of a table of this ledger; 0 for any other file."""
+    facts = _metadata(table)
+    return int(facts[GENERATION]) if ledger is not None and facts.get(LEDGER) == ledger else 0
+
+
+def _metadata(table: Path) -> dict[bytes, bytes]:
     try:
-        metadata = pq.read_metadata(table).metadata or {}
-        return int(metadata.get(GENERATION, b"0"))
+        return pq.read_metadata(table).metadata or {}
     except pa.ArrowInvalid:
-        return 0  # not a table of ours, or torn by someone else: replaced
+        return {}  # not a table of ours, or torn by someone else: replaced

@@ -42,13 +42,20 @@ class Budget:
         self._constant = estimate_tokens(request.system or "") + estimate_tokens(schema)
         self._per_byte: float | None = None
         self._total = self._of(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+        self._most = self._total
 
-    def add(self, sample: Sequence[bytes], sizes: NDArray[np.int64]) -> None:
-        """Add new requests: the contents of some of them, and the bytes of all."""
+    def add(self, sample: Sequence[bytes], sizes: NDArray[np.int64], *, under_way: bool) -> None:
+        """Add requests: the contents of some of them, and the bytes of all.
+
+        Those that earlier batches hold cost nothing if these succeed; the bound takes them as bought again.
+        """
         if self._per_byte is None:
             self._per_byte = TokenEstimator.from_contents(sample).tokens_per_byte
         tokens = self._constant + np.ceil(sizes * self._per_byte).astype(np.int64)
-        self._total += self._of(tokens, np.ceil(tokens * UPPER_FACTOR).astype(np.int64))
+        part = self._of(tokens, np.ceil(tokens * UPPER_FACTOR).astype(np.int64))
+        self._most += part
+        if not under_way:
+            self._total += part
 
     def input_tokens(self, content_bytes: int, requests: int) -> int:
         """Input tokens of requests with these bytes together, rounded up: what counts against a queue."""
@@ -63,7 +70,7 @@ class Budget:
             output_tokens=total.output_tokens,
             usd=total.usd,
             standard_usd=total.standard_usd,
-            max_usd=total.max_usd,
+            max_usd=self._most.max_usd,
             rate_source=total.rate_source,
         )
 

@@ -17,10 +17,11 @@ from batch_assets import tables
 from batch_assets.engine.plan import SNAPSHOT_FILE
 from batch_assets.engine.reuse import result_files
 from batch_assets.engine.status import current_ref, plan_status, shards_of
-from batch_assets.errors import BatchAssetsError, PlanRefused
+from batch_assets.errors import BatchAssetsError, PlanRefused, StoreError
 from batch_assets.fingerprint import encode
+from batch_assets.lifecycle import State
 from batch_assets.pricing import to_usd
-from batch_assets.records import Landing, Outcome, PlanRecord, PlanRef
+from batch_assets.records import Landing, Outcome, PlanRecord, PlanRef, Shard
 from batch_assets.schema import OutputSchema
 
 if TYPE_CHECKING:
@@ -52,10 +53,18 @@ def collect(ledger: Ledger, table_store: TableStore, ref: PlanRef) -> Landing:
         raise BatchAssetsError(f"{ref.asset} {ref.partition or ''}: generation {ref.generation} is not settled yet")
     with Results(ledger, plan) as results, table_store.scratch() as file:
         with tables.opened(ledger.store, f"{plan.draft}/{SNAPSHOT_FILE}") as snapshot:
-            table = _Table(plan, results, snapshot)
+            table = _Table(plan, results, snapshot, ledger.name)
             table.write(file)
         size = file.stat().st_size
-        table_store.publish(file, ref.asset, ref.partition, ref.generation)
+        published = table_store.publish(file, ref.asset, ref.partition, ref.generation)
+    if not published:
+        newer = current_ref(ledger, ref)
+        if newer == ref:
+            raise StoreError(
+                f"{table_store.path(ref.asset, ref.partition)} holds a newer generation than {ref.generation}, and the "
+                f"store {ledger.store.url} knows none: it was restored from a backup, say. Move the table away"
+            )
+        return collect(ledger, table_store, newer)
     return _landing(ledger, plan, table, table_store.path(ref.asset, ref.partition), size)
 
 
@@ -67,8 +76,8 @@ class Results:
 
     def __init__(self, ledger: Ledger, plan: PlanRecord) -> None:
         self._ledger = ledger
-        self._paths = result_files(ledger, plan)
-        self.reused_files = 1 if plan.reused else 0
+        self._stored = result_files(ledger, plan)
+        self._reused = np.array([file.reused for file in self._stored], dtype=bool)
         self._location = np.full(plan.requests, -1, dtype=np.int64)
         self._succeeded = np.zeros(plan.requests, dtype=bool)
         self._stack = ExitStack()
@@ -78,8 +87,8 @@ class Results:
 
     def __enter__(self) -> Self:
         try:
-            for path in self._paths:
-                self._add(self._stack.enter_context(tables.opened(self._ledger.store, path)))
+            for stored in self._stored:
+                self._add(self._stack.enter_context(tables.opened(self._ledger.store, stored.path)))
         except BaseException:
             self._stack.close()
             raise
@@ -127,7 +136,7 @@ class Results:
             pieces.append(_taken(self._group(number, group), local))
             order.append(known[mine])
         reused = np.zeros(len(requests), dtype=bool)
-        reused[known] = file_numbers < self.reused_files
+        reused[known] = self._reused[file_numbers]
         if not pieces:
             return _nulls(self._files[0].schema_arrow, len(requests)), reused
         joined = pa.concat_batches(pieces) if len(pieces) > 1 else pieces[0]
@@ -162,12 +171,16 @@ def _nulls(schema: pa.Schema, rows: int) -> pa.RecordBatch:
 class _Table:
     """Writes the table of a plan and counts what is in it."""
 
-    def __init__(self, plan: PlanRecord, results: Results, snapshot: pq.ParquetFile) -> None:
+    def __init__(self, plan: PlanRecord, results: Results, snapshot: pq.ParquetFile, ledger_name: str) -> None:
         self._results, self._snapshot = results, snapshot
         fields = OutputSchema.from_json(plan.output_schema).fields
         self._own = fields.names
         source = [field for field in snapshot.schema_arrow if field.name not in _HIDDEN]
-        facts = {tables.GENERATION: str(plan.ref.generation).encode(), tables.PLAN_ID: plan.plan_id.encode()}
+        facts = {
+            tables.GENERATION: str(plan.ref.generation).encode(),
+            tables.PLAN_ID: plan.plan_id.encode(),
+            tables.LEDGER: ledger_name.encode(),
+        }
         self.schema = pa.schema([*source, *fields, *tables.OUTPUT], metadata=facts)
         self._empty = _nulls(pa.schema([*tables.RESULTS, *fields]), 1)
         self._highest = -1
@@ -225,11 +238,11 @@ class _Table:
         self.rows += len(requests)
         for entry in pc.value_counts(outcome).to_pylist():
             self.outcomes[entry["values"]] += entry["counts"]
+        without = pa.array(np.where(requests < 0, "unrenderable", "never_sent")).cast(pa.string())
+        kinds = pc.coalesce(found["error_kind"], without)
         failed = pc.not_equal(outcome, str(Outcome.SUCCEEDED))
-        for entry in pc.value_counts(found["error_kind"].filter(failed)).to_pylist():
-            self.errors[entry["values"] or ("never_sent" if (requests >= 0).all() else "unrenderable")] += entry[
-                "counts"
-            ]
+        for entry in pc.value_counts(kinds.filter(failed)).to_pylist():
+            self.errors[entry["values"]] += entry["counts"]
 
 
 def _as(column: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -257,6 +270,12 @@ def _custom_ids(found: pa.RecordBatch) -> pa.Array:
     return pc.if_else(pc.is_valid(found["batch_id"]), joined, pa.scalar(None, pa.string()))
 
 
+def _taken_over(shard: Shard) -> int:
+    """Requests of a shard whose results came from an earlier generation's batches."""
+    summary = shard.last.summary
+    return sum(summary.outcomes.values()) if shard.state is State.SPLIT and summary is not None else 0
+
+
 def _landing(ledger: Ledger, plan: PlanRecord, table: _Table, path: str, size_bytes: int) -> Landing:
     """The figures of a landed table."""
     shards = [shard for shard in shards_of(ledger, plan) if shard is not None]
@@ -273,7 +292,7 @@ def _landing(ledger: Ledger, plan: PlanRecord, table: _Table, path: str, size_by
         rows=table.rows,
         outcomes=dict(table.outcomes),
         requests=plan.requests,
-        reused=plan.reused,
+        reused=plan.reused + sum(_taken_over(shard) for shard in shards),
         folded=plan.rows - plan.unrenderable - plan.requests,
         attempts=sum(shard.spec.requests for shard in sent),
         input_tokens=sum(summary.input_tokens for summary in summaries),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from batch_assets import tables
 from batch_assets.engine.retry import open_child
@@ -12,7 +14,7 @@ from batch_assets.engine.reuse import Reuse
 from batch_assets.engine.status import generation_status
 from batch_assets.ledger import new_writer
 from batch_assets.lifecycle import Event
-from batch_assets.records import PlanRef
+from batch_assets.records import PlanRef, ResultSummary
 from batch_assets.schema import OutputSchema
 
 if TYPE_CHECKING:
@@ -32,11 +34,10 @@ def may_inherit(ledger: Ledger, shard: Shard) -> bool:
 
 def inherit(ledger: Ledger, shard: Shard) -> Shard | None:
     """Copy the final results of earlier generations to a shard that waited for them, and open a child for the rest."""
-    import pyarrow as pa  # noqa: PLC0415
-
     ref = shard.spec.plan
     plan = ledger.plan(ref)
-    reuse = Reuse.of(ledger, ref.asset, ref.partition, before=ref.generation)
+    fields = OutputSchema.from_json(plan.output_schema).fields
+    reuse = Reuse.of(ledger, ref, fields, oldest=ref.generation - 1 if plan.refresh else 1)
     locations, numbers = [], []
     with tables.stored_batches(ledger.store, shard.spec.path, ["request", "fingerprint"]) as requests:
         for rows in requests:
@@ -45,9 +46,14 @@ def inherit(ledger: Ledger, shard: Shard) -> Shard | None:
     location, number = np.concatenate(locations), np.concatenate(numbers)
     known = location >= 0
     path = f"{ledger.files(shard.spec)}/results-{new_writer()}.parquet"
-    schema = pa.schema([*tables.RESULTS, *OutputSchema.from_json(plan.output_schema).fields])
+    schema = pa.schema([*tables.RESULTS, *fields])
+    outcomes: Counter[str] = Counter()
     with ledger.store.create(path) as stream, tables.TableWriter(stream, schema) as writer:
         for batch in reuse.copy(ledger, location[known], number[known]):
             writer.write(batch.cast(schema))
+            outcomes.update(batch.column("outcome").to_pylist())
     children = () if known.all() else (open_child(ledger, shard, ~known, next_round=0),)
-    return ledger.advance(shard, Event.SPLIT, results=path, children=children)
+    summary = ResultSummary(
+        outcomes=dict(outcomes), cost_pico_usd=0, standard_pico_usd=0, rate_source=plan.estimate.rate_source
+    )
+    return ledger.advance(shard, Event.SPLIT, results=path, summary=summary, children=children)

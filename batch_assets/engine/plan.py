@@ -54,20 +54,20 @@ def plan_partition(
     provider.check(spec.request)
     head = ledger.head(spec.asset, partition)
     ref = PlanRef(asset=spec.asset, partition=partition, generation=head.ref.generation + 1 if head else 1)
-    reuse = Reuse() if refresh else Reuse.of(ledger, spec.asset, partition, before=ref.generation)
-    draft = _Draft(ledger, provider, spec, ref, reuse)
+    reuse = Reuse.of(ledger, ref, spec.schema.fields, results=not refresh)
+    draft = _Draft(ledger, provider, spec, ref, reuse, refresh)
     try:
         plan = draft.write(batches)
-        if head is not None and not refresh and _same(head, plan) and not _has_curable(ledger, head, plan):
-            draft.discard()
-            plan = head
-        elif not ledger.publish_plan(plan):
-            draft.discard()
-            plan = ledger.plan(ref)  # another planner, which had read the same head, was first: join its plan
     except BaseException:
         draft.discard()
         raise
-    if plan.refused is None and not generation_status(ledger, plan.ref).settled:
+    if head is not None and not refresh and _same(head, plan) and not _has_curable(ledger, head, plan):
+        draft.discard()
+        plan = head
+    elif not ledger.publish_plan(plan):  # if that raises, the plan may be there all the same: the draft stays
+        draft.discard()
+        plan = ledger.plan(ref)  # another planner, which had read the same head, was first: join its plan
+    if not generation_status(ledger, plan.ref).settled:
         ledger.mark_open(plan.ref, plan.account)
         ledger.open_shards_of(plan)
     return plan
@@ -88,10 +88,20 @@ class _OpenShard:
     """A shard whose requests are being written."""
 
     path: str
+    stack: ExitStack
     writer: tables.TableWriter
-    waits: bool
     requests: int = 0
     content_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Lane:
+    """Requests that are cut into shards together."""
+
+    cutter: ShardCutter
+    waits: bool
+    """Open batches of earlier generations hold them."""
+    shards: list[_OpenShard] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -103,11 +113,10 @@ class _Draft:
     spec: AssetSpec
     ref: PlanRef
     reuse: Reuse
+    refresh: bool
     folder: str = field(init=False)
     _paths: list[str] = field(default_factory=list)
     _stack: ExitStack = field(default_factory=ExitStack)
-    _shards: list[_OpenShard] = field(default_factory=list)
-    _waiting: _OpenShard | None = None
     _reused: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -130,23 +139,24 @@ class _Draft:
             max_content_bytes=min(limits.max_request_bytes, limits.max_bytes) - envelope.overhead_bytes,
         )
         budget = Budget(spec, provider.vendor, provider.assumed_batch_discount)
-        cutter = ShardCutter(
-            max_requests=limits.max_requests, max_bytes=limits.max_bytes, overhead_bytes=envelope.overhead_bytes
-        )
+        lanes = [
+            _Lane(ShardCutter(limits.max_requests, limits.max_bytes, envelope.overhead_bytes), waits=waits)
+            for waits in (False, True)
+        ]
         schema, stream = _with_schema(batches)
         kept = spec.kept_columns(schema.names) if schema is not None else [spec.row_key]
         if schema is not None:
             spec.prompt.check(schema.names)
         with self._stack:
-            snapshot = _Snapshot(schema, kept, self._open(SNAPSHOT_FILE))
+            snapshot = _Snapshot(schema, kept, self._open(SNAPSHOT_FILE, self._stack))
             self._stack.enter_context(snapshot.writer)
             for batch in in_batches(stream):
                 planned = planner.add(batch)
                 snapshot.add(batch, planned)
-                self._place(planned, cutter, budget)
+                self._place(planned, lanes, budget)
         plan_id = planner.finish()
         reused = self._write_reused()
-        shards = self._specs(envelope.overhead_bytes, budget)
+        shards = self._specs(lanes, envelope.overhead_bytes, budget)
         estimate = budget.estimate()
         return PlanRecord(
             ref=self.ref,
@@ -175,45 +185,44 @@ class _Draft:
             assumed_batch_discount=provider.assumed_batch_discount,
             on_change=spec.on_change,
             on_ambiguous=spec.on_ambiguous,
+            refresh=self.refresh,
         )
 
-    def _open(self, name: str) -> BinaryIO:
+    def _open(self, name: str, stack: ExitStack) -> BinaryIO:
         path = f"{self.folder}/{name}"
         self._paths.append(path)
-        return self._stack.enter_context(self.ledger.store.create(path))
+        return stack.enter_context(self.ledger.store.create(path))
 
-    def _place(self, planned: PlannedBatch, cutter: ShardCutter, budget: Budget) -> None:
+    def _place(self, planned: PlannedBatch, lanes: list[_Lane], budget: Budget) -> None:
         """Send each new request to its place: results that are known, batches under way, or a shard."""
         location, pending = self.reuse.find(planned.fingerprints)
         numbers = np.arange(planned.first, planned.first + len(planned.contents), dtype=np.int64)
         known = np.flatnonzero(location >= 0)
         if len(known):
             self._reused.append((location[known], numbers[known]))
-        fresh = np.flatnonzero((location < 0) & ~pending)
-        waits = np.flatnonzero(pending)
-        if len(fresh):
-            rows = _requests(planned, numbers, fresh)
-            sizes = np.fromiter((len(planned.contents[at]) for at in fresh.tolist()), np.int64, count=len(fresh))
-            budget.add([planned.contents[at] for at in fresh[: Budget.SAMPLE].tolist()], sizes)
-            for start, stop, begins in cutter.cut(sizes):
-                if begins:
-                    self._shards.append(self._open_shard(f"shard-{len(self._shards):05}.parquet", waits=False))
-                self._append(self._shards[-1], rows.slice(start, stop - start), int(sizes[start:stop].sum()))
-        if len(waits):
-            if self._waiting is None:
-                self._waiting = self._open_shard("shard-waiting.parquet", waits=True)
-            size = sum(len(planned.contents[at]) for at in waits.tolist())
-            self._append(self._waiting, _requests(planned, numbers, waits), size)
+        for lane in lanes:
+            places = np.flatnonzero((location < 0) & (pending == lane.waits))
+            if not len(places):
+                continue
+            rows = _requests(planned, numbers, places)
+            sizes = np.fromiter((len(planned.contents[at]) for at in places.tolist()), np.int64, count=len(places))
+            sample = [planned.contents[at] for at in places[: Budget.SAMPLE].tolist()]
+            budget.add(sample, sizes, under_way=lane.waits)
+            for start, stop, begins in lane.cutter.cut(sizes):
+                shard = self._next_shard(lane) if begins else lane.shards[-1]
+                shard.writer.write(rows.slice(start, stop - start))
+                shard.requests += stop - start
+                shard.content_bytes += int(sizes[start:stop].sum())
 
-    def _open_shard(self, name: str, *, waits: bool) -> _OpenShard:
-        writer = self._stack.enter_context(tables.TableWriter(self._open(name), tables.REQUESTS, compression="lz4"))
-        return _OpenShard(path=f"{self.folder}/{name}", writer=writer, waits=waits)
-
-    @staticmethod
-    def _append(shard: _OpenShard, rows: pa.RecordBatch, content_bytes: int) -> None:
-        shard.writer.write(rows)
-        shard.requests += rows.num_rows
-        shard.content_bytes += content_bytes
+    def _next_shard(self, lane: _Lane) -> _OpenShard:
+        """Finish the file of the lane's last shard and begin the next."""
+        if lane.shards:
+            lane.shards[-1].stack.close()
+        name = f"{'waiting' if lane.waits else 'shard'}-{len(lane.shards):05}.parquet"
+        stack = self._stack.enter_context(ExitStack())
+        writer = stack.enter_context(tables.TableWriter(self._open(name, stack), tables.REQUESTS, compression="lz4"))
+        lane.shards.append(_OpenShard(path=f"{self.folder}/{name}", stack=stack, writer=writer))
+        return lane.shards[-1]
 
     def _write_reused(self) -> int:
         if not self._reused:
@@ -229,8 +238,8 @@ class _Draft:
                 writer.write(batch.cast(schema))
         return len(numbers)
 
-    def _specs(self, overhead_bytes: int, budget: Budget) -> tuple[ShardSpec, ...]:
-        shards = [*self._shards, *([self._waiting] if self._waiting else [])]
+    def _specs(self, lanes: list[_Lane], overhead_bytes: int, budget: Budget) -> tuple[ShardSpec, ...]:
+        shards = [(shard, lane.waits) for lane in lanes for shard in lane.shards]
         return tuple(
             ShardSpec(
                 shard_id=shard_id(
@@ -251,9 +260,9 @@ class _Draft:
                 bytes=shard.content_bytes + shard.requests * overhead_bytes,
                 estimated_tokens=budget.input_tokens(shard.content_bytes, shard.requests),
                 path=shard.path,
-                waits_for_earlier=shard.waits,
+                waits_for_earlier=waits,
             )
-            for number, shard in enumerate(shards)
+            for number, (shard, waits) in enumerate(shards)
         )
 
 

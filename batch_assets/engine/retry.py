@@ -12,6 +12,7 @@ from batch_assets import tables
 from batch_assets.engine.status import is_current, shards_of
 from batch_assets.fingerprint import shard_id
 from batch_assets.ledger import new_writer
+from batch_assets.lifecycle import TERMINAL
 from batch_assets.pricing import to_usd
 from batch_assets.records import ShardSpec
 
@@ -33,7 +34,8 @@ def cut_child(
     """
     if not curable.any() or shard.spec.round + 1 >= plan.max_attempts or not is_current(ledger, plan.ref):
         return None
-    if plan.max_cost_usd is not None and _next_round_usd(ledger, plan, shard, curable, summary) > plan.max_cost_usd:
+    wanted = int(curable.sum())
+    if plan.max_cost_usd is not None and _committed_usd(ledger, plan, shard, wanted, summary) > plan.max_cost_usd:
         return None
     return open_child(ledger, shard, curable, next_round=shard.spec.round + 1)
 
@@ -79,13 +81,22 @@ def _content_bytes(batch: pa.RecordBatch) -> int:
     return int(pc.sum(pc.binary_length(batch.column("content"))).as_py() or 0)
 
 
-def _next_round_usd(
-    ledger: Ledger, plan: PlanRecord, shard: Shard, curable: NDArray[np.bool_], summary: ResultSummary
-) -> Decimal:
-    """What the plan has cost so far with the next round, by the price of this round."""
+def _committed_usd(ledger: Ledger, plan: PlanRecord, shard: Shard, wanted: int, summary: ResultSummary) -> Decimal:
+    """What the plan has cost, and may at most cost with what is open and `wanted` requests more.
+
+    "At most" goes by the plan's bound for one request; without max_output_tokens, by its estimate.
+    """
     spent = summary.cost_pico_usd or 0
-    again = spent * int(curable.sum()) // max(1, shard.spec.requests)
+    ahead = wanted
     for other in shards_of(ledger, plan):
-        if other is not None and other.last.summary is not None and other.spec.shard_id != shard.spec.shard_id:
+        if other is None or other.spec.shard_id == shard.spec.shard_id:
+            continue
+        if other.last.summary is not None:
             spent += other.last.summary.cost_pico_usd or 0
-    return to_usd(spent + again)
+        elif other.state not in TERMINAL:
+            ahead += other.spec.requests
+    bound, planned = plan.estimate.max_usd, plan.shards
+    if bound is None:
+        bound, planned = plan.estimate.usd, tuple(spec for spec in plan.shards if not spec.waits_for_earlier)
+    requests = sum(spec.requests for spec in planned)
+    return to_usd(spent) + (ahead * (bound or Decimal(0)) / requests if requests else Decimal(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,9 +10,10 @@ import pyarrow as pa
 
 from batch_assets.engine.status import generation_status, shards_of
 from batch_assets.fingerprint import halves
-from batch_assets.lifecycle import TERMINAL
+from batch_assets.lifecycle import TERMINAL, State
 from batch_assets.planner import HashIndex
 from batch_assets.records import Outcome, PlanRecord, PlanRef
+from batch_assets.schema import OutputSchema
 from batch_assets.tables import fingerprint_rows, stored_batches
 
 if TYPE_CHECKING:
@@ -26,10 +28,23 @@ _FILE_SHIFT = 40
 """A location is the number of a file, shifted by this, plus the row in it."""
 
 
-def result_files(ledger: Ledger, plan: PlanRecord) -> list[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultFile:
+    """Stored results of a plan."""
+
+    path: str
+    reused: bool
+    """Copied from an earlier generation, which has paid for them."""
+
+
+def result_files(ledger: Ledger, plan: PlanRecord) -> list[ResultFile]:
     """The stored results of a plan in the order of their rounds; those it was given first."""
-    files = [f"{plan.draft}/{REUSED_FILE}"] if plan.reused else []
-    return files + [shard.last.results for shard in shards_of(ledger, plan) if shard and shard.last.results]
+    files = [ResultFile(path=f"{plan.draft}/{REUSED_FILE}", reused=True)] if plan.reused else []
+    return files + [
+        ResultFile(path=shard.last.results, reused=shard.state is State.SPLIT)
+        for shard in shards_of(ledger, plan)
+        if shard and shard.last.results
+    ]
 
 
 class Reuse:
@@ -41,19 +56,25 @@ class Reuse:
         self._pending = HashIndex()
 
     @classmethod
-    def of(cls, ledger: Ledger, asset: str, partition: str | None, *, before: int) -> Reuse:
-        """Index every generation below `before`, the newest first."""
+    def of(cls, ledger: Ledger, ref: PlanRef, fields: pa.Schema, *, results: bool = True, oldest: int = 1) -> Reuse:
+        """Index the generations below that of `ref`, the newest first, down to `oldest`.
+
+        Only results with exactly the columns `fields` count: two output types may share a JSON schema, and so the
+        fingerprint. Without `results` only what is under way is indexed.
+        """
         reuse = cls()
-        for generation in reversed(ledger.generations(asset, partition)):
-            if generation < before:
-                ref = PlanRef(asset=asset, partition=partition, generation=generation)
-                reuse._add(ledger, ledger.plan(ref))
+        for generation in reversed(ledger.generations(ref.asset, ref.partition)):
+            if oldest <= generation < ref.generation:
+                earlier = PlanRef(asset=ref.asset, partition=ref.partition, generation=generation)
+                plan = ledger.plan(earlier)
+                same = OutputSchema.from_json(plan.output_schema).fields.equals(fields)
+                reuse._add(ledger, plan, results=results and same)
         return reuse
 
-    def _add(self, ledger: Ledger, plan: PlanRecord) -> None:
-        for path in result_files(ledger, plan):
-            self.files.append(path)
-            self._index_results(ledger, path)
+    def _add(self, ledger: Ledger, plan: PlanRecord, *, results: bool) -> None:
+        for file in result_files(ledger, plan) if results else ():
+            self.files.append(file.path)
+            self._index_results(ledger, file.path)
         if generation_status(ledger, plan.ref).settled:
             return
         for shard in shards_of(ledger, plan):
