@@ -33,6 +33,9 @@ CREATE TABLE IF NOT EXISTS bill (
     fingerprint BLOB NOT NULL, custom_id TEXT NOT NULL,
     input INTEGER NOT NULL, cached INTEGER NOT NULL, output INTEGER NOT NULL,
     PRIMARY KEY (source, line)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS objects (
+    bucket TEXT NOT NULL, name TEXT NOT NULL, generation INTEGER NOT NULL, record BLOB NOT NULL,
+    PRIMARY KEY (bucket, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS faults (id INTEGER PRIMARY KEY, record BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS fault_hits (
     fault INTEGER NOT NULL, fingerprint BLOB NOT NULL, hits INTEGER NOT NULL, PRIMARY KEY (fault, fingerprint));
@@ -60,6 +63,7 @@ class StoredFile(msgspec.Struct):
     expires_at: float | None = None
     kind: str = "upload"
     batch_id: str | None = None
+    wire: dict[str, Any] = {}  # what the upload said and the provider's answers repeat
 
 
 class Store:
@@ -224,7 +228,7 @@ class Store:
     def wipe(self) -> None:
         """Forget everything but the format."""
         with self.transaction() as db:
-            for table in ("settings", "files", "batches", "bill", "faults", "fault_hits"):
+            for table in ("settings", "files", "batches", "bill", "objects", "faults", "fault_hits"):
                 db.execute(f"DELETE FROM {table}")  # noqa: S608 -- the names are the ones above
             self.set_setting("format", _FORMAT)
             for name in ("files", "inputs", "partial"):

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
+import orjson
 from starlette.routing import BaseRoute
 
 from batch_assets.emulator.batches import Batch, Phase, Problem, Usage
@@ -41,8 +43,11 @@ class Wire(Protocol):
     """One provider. Everything but `routes` is called by the worker's thread."""
 
     provider: str
-    error_file: bool
-    """False: errors, and requests that were not executed, have their lines in the output file with the answers."""
+
+    @property
+    def error_file(self) -> bool:
+        """False: errors, and requests that were not executed, have their lines in the output file with the answers."""
+        ...
 
     def routes(self, emulation: "Emulation") -> Sequence[BaseRoute]:
         """The paths that the provider's SDK calls."""
@@ -67,3 +72,8 @@ class Wire(Protocol):
     def result_file(self, batch: Batch, kind: str) -> tuple[str, str, float | None]:
         """Purpose, file name and time of expiry of the batch's `output` or `errors` file."""
         ...
+
+
+def fingerprint_of(body: dict[str, Any]) -> bytes:
+    """sha256 of the canonical JSON of a request's body: what the bill counts by."""
+    return sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest()
