@@ -5,16 +5,13 @@ Exit status 0 only if the backfill ends COMPLETED_SUCCESS.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -27,19 +24,18 @@ from examples.processes import (
     LOOPBACK,
     ROOT,
     dagster_dev,
-    empty_folder,
     emulator,
     free_port,
     make_home,
+    own_folder,
     stop,
     uses_openai,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
     from types import FrameType
 
-FOLDER = ROOT / ".demo"
 LATENCY_SECONDS = 5.0
 """How long the emulator takes for a batch."""
 LOADING_SECONDS = 120.0
@@ -89,8 +85,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         choice = Choice.from_environment()
-        with _only_demo_here():
-            _demo(choice, console)
+        with own_folder(ROOT / ".demo") as folder:
+            _demo(choice, folder, console)
     except (Failed, BatchAssetsError, DagsterError, NotThere, OSError, RuntimeError) as error:
         sys.stderr.write(f"make demo: {' '.join(str(error).split())}\n")
         return 1
@@ -104,24 +100,11 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-@contextmanager
-def _only_demo_here() -> Iterator[None]:
-    """Keep a second demo from taking away the folder of this one."""
-    FOLDER.mkdir(exist_ok=True)
-    with Path(f"{FOLDER}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Failed("another one is running in this folder") from None
-        yield
-
-
-def _demo(choice: Choice, console: Console) -> None:
-    empty_folder(FOLDER)
-    home = make_home(FOLDER / "home")
-    log_file = FOLDER / "dagster.log"
+def _demo(choice: Choice, folder: Path, console: Console) -> None:
+    home = make_home(folder / "home")
+    log_file = folder / "dagster.log"
     with (
-        emulator(state=FOLDER / "emulator", port=0, latency_seconds=LATENCY_SECONDS) as provider,
+        emulator(state=folder / "emulator", port=0, latency_seconds=LATENCY_SECONDS) as provider,
         log_file.open("wb") as log,
     ):
         where = "OpenAI: this costs money and may take hours" if provider is None else f"the emulator at {provider.url}"

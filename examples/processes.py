@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -84,11 +85,22 @@ def free_port() -> int:
         return port
 
 
-def empty_folder(folder: Path) -> Path:
-    """The folder, with nothing in it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
+@contextmanager
+def own_folder(folder: Path) -> Iterator[Path]:
+    """The folder, emptied, and for this process alone. Raises RuntimeError if another one has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / "lock"
+    with lock.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(f"another process is at work in {folder}; let it end first") from None
+        for entry in folder.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry != lock:
+                entry.unlink()
+        yield folder
 
 
 def _beside_python(command: str) -> str:

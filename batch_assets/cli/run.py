@@ -16,11 +16,11 @@ from rich.table import Table
 
 from batch_assets.cli.console import counted, duration, notes, results, usd, write_json
 from batch_assets.cli.definition import load_schema, open_provider, read_text
-from batch_assets.input_file import open_rows
 from batch_assets.cli.output_file import OutputFile
 from batch_assets.engine import AssetSpec, collect, plan_partition, submit_waiting, wait_for
 from batch_assets.engine.status import plan_status
 from batch_assets.errors import PlanRefused
+from batch_assets.input_file import open_rows
 from batch_assets.ledger import Ledger
 from batch_assets.prompts import Prompt
 from batch_assets.records import Request

@@ -1,0 +1,50 @@
+# Needs make and Python 3.11 or newer; everything else is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: demo dev test lint bench clean
+
+# A user's own rows in the place of the sample: make demo INPUT=path.parquet TEXT=column ID=column DAY=column [NIGHTS=3]
+demo dev: export BATCH_ASSETS_INPUT = $(INPUT)
+demo dev: export BATCH_ASSETS_TEXT = $(TEXT)
+demo dev: export BATCH_ASSETS_ID = $(ID)
+demo dev: export BATCH_ASSETS_DAY = $(DAY)
+demo: export NIGHTS := $(NIGHTS)
+
+demo: $(VENV)/installed
+	@$(BIN)/python -m examples.demo
+
+dev: $(VENV)/installed
+	@$(BIN)/python -m examples.dev
+
+test: $(VENV)/installed-dev
+	@$(BIN)/pytest -n auto $(PYTEST_ARGS)
+
+lint: $(VENV)/installed-dev
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/installed-dev
+	@$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
+
+clean:
+	rm -rf $(VENV) .demo .dev .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: Python 3.11 or newer is needed; $(PYTHON) is not. Name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/installed: pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV) (once)"
+	@$(PIP) install --editable . dagster-webserver
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml | $(VENV)/installed
+	@echo "Installing what checks and tests need into $(VENV) (once)"
+	@$(PIP) install --editable '.[dev]'
+	@touch $@
