@@ -117,7 +117,7 @@ def nightly_schedule(assets: Sequence[AssetsDefinition], *, at: str, name: str =
             "write the schedules with dagster.build_schedule_from_partitioned_job"
         )
     around = AssetSelection.assets(*assets)
-    job = define_asset_job(name, selection=around.upstream() | around.downstream(), partitions_def=partitions.pop())
+    job = define_asset_job(name, selection=around.upstream() | around.downstream())
     return build_schedule_from_partitioned_job(job, hour_of_day=hour, minute_of_hour=minute)
 
 

@@ -5,6 +5,7 @@ Layout: `<base>/<asset key...>/<partition>.parquet`, the same for batch assets a
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -88,8 +89,12 @@ class ParquetIOManager(ConfigurableIOManager):
                 for batch in batches:
                     file.write_batch(batch)
                     rows += batch.num_rows
-            store.publish(scratch, asset, partition, generation=0)
-        return Path(store.path(asset, partition)), first.schema, rows
+            with scratch.open("rb") as written:
+                os.fsync(written.fileno())
+            path = Path(store.path(asset, partition))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            scratch.replace(path)
+        return path, first.schema, rows
 
     def _files(self, context: InputContext) -> dict[str | None, str]:
         store = TableStore(self.base)

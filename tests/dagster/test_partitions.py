@@ -29,7 +29,9 @@ def test_every_kind_of_partitions(nights: Nights) -> None:
             assert opened.until_ended(backfill) == "COMPLETED_SUCCESS", (opened.progress(backfill), opened.selections())
         assert len(opened.materializations("calls")) == len(days)
         assert set(opened.materializations("weekly")) == {"2025-01-06", "2025-01-13"}
-        assert {figures["dagster/partition_row_count"] for figures in opened.materializations("weekly").values()} == {14}
+        assert {figures["dagster/partition_row_count"] for figures in opened.materializations("weekly").values()} == {
+            14
+        }
         assert set(opened.materializations("city")) == {"Basel", "Łódź/1", ".."}
         assert len(opened.materializations("day_and_region")) == 2
         assert opened.materializations("whole")[None]["dagster/row_count"] == 2

@@ -13,7 +13,9 @@ from batch_assets.dagster import BatchStore, OpenAIBatchResource, Upstream, batc
 
 FOLDER = Path(__file__).parent
 DAYS = dg.DailyPartitionsDefinition("2025-01-01", end_date="2025-02-01")
-WHOLE_RANGE = dg.BackfillPolicy.multi_run(1) if os.environ.get("NIGHTS_POLICY") == "each" else dg.BackfillPolicy.single_run()
+WHOLE_RANGE = (
+    dg.BackfillPolicy.multi_run(1) if os.environ.get("NIGHTS_POLICY") == "each" else dg.BackfillPolicy.single_run()
+)
 
 
 class Intent(BaseModel):
@@ -51,7 +53,11 @@ def summarized(tickets: Upstream):
 
 
 @batch_asset(
-    prompt="Classify: {{ response }}", output_type=Intent, output_columns=["text", "response"], group_name="nlp", **COMMON
+    prompt="Classify: {{ response }}",
+    output_type=Intent,
+    output_columns=["text", "response"],
+    group_name="nlp",
+    **COMMON,
 )
 def classified(summarized: Upstream):
     return summarized.batches()
