@@ -21,6 +21,11 @@ class Controls:
         """What `OPENAI_BASE_URL` is set to."""
         return f"{self.url}/v1"
 
+    @property
+    def anthropic_base_url(self) -> str:
+        """What `ANTHROPIC_BASE_URL` is set to."""
+        return self.url
+
     def bill(self, *, detail: bool = False) -> dict[str, Any]:
         """Per provider: requests, distinct, duplicates, surplus, errors, tokens; with `detail` every fingerprint."""
         return self._call("GET", f"bill?detail={int(detail)}")

@@ -7,7 +7,6 @@ Served under `/v1`, and for OpenAI-compatible hosts under `/openai/v1` (Groq, Az
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import fields
-from hashlib import sha256
 from typing import Any
 from zlib import adler32, crc32
 
@@ -26,7 +25,7 @@ from batch_assets.emulator.openai_errors import Refused, error_body, refusal
 from batch_assets.emulator.openai_files import FileCalls, result_expiry
 from batch_assets.emulator.openai_input import OpenAILimits, check_input
 from batch_assets.emulator.openai_replies import CHAT, EMBEDDINGS, RESPONSES, reply
-from batch_assets.emulator.wire import Result, Strike, Verdict
+from batch_assets.emulator.wire import Result, Strike, Verdict, fingerprint_of
 
 PREFIXES = ("/v1", "/openai/v1", "/openai")
 _UNFINISHED = {
@@ -226,11 +225,6 @@ class OpenAIWire:
             return JSONResponse(said.body, status_code=said.status)
 
         return answer
-
-
-def fingerprint_of(body: dict[str, Any]) -> bytes:
-    """sha256 of the canonical JSON of a request's body."""
-    return sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 def _request_id(batch: Batch, custom_id: str) -> str:

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from batch_assets.emulator import control
+from batch_assets.emulator.anthropic_wire import AnthropicWire
 from batch_assets.emulator.breakage import BreakableProtocol
 from batch_assets.emulator.emulation import Emulation
 from batch_assets.emulator.openai_wire import OpenAIWire
@@ -28,7 +29,7 @@ class PortInUseError(Exception):
 
 def wires() -> Sequence[Wire]:
     """The providers that the emulator speaks. A wire whose paths are wider comes later."""
-    return [OpenAIWire()]
+    return [AnthropicWire(), OpenAIWire()]
 
 
 def listen(port: int) -> socket.socket:

@@ -220,7 +220,9 @@ def test_an_unknown_path_is_an_error_of_the_provider(client: OpenAI, emulator: E
     with pytest.raises(NotFoundError, match="Invalid URL"):
         client.get("/assistants", cast_to=object)
     with urllib.request.urlopen(f"{emulator.url}/_emulator/health") as answer:
-        assert json.load(answer) == {"status": "ok", "providers": ["openai"]}
+        health = json.load(answer)
+    assert health["status"] == "ok"
+    assert "openai" in health["providers"]
 
 
 def test_the_last_line_needs_no_newline_and_lines_may_hold_any_text(client: OpenAI) -> None:
