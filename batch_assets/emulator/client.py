@@ -26,6 +26,11 @@ class Controls:
         """What `ANTHROPIC_BASE_URL` is set to."""
         return self.url
 
+    @property
+    def gcs_base_url(self) -> str:
+        """What `STORAGE_EMULATOR_HOST` is set to; google-cloud-storage needs no credentials then."""
+        return self.url
+
     def bill(self, *, detail: bool = False) -> dict[str, Any]:
         """Per provider: requests, distinct, duplicates, surplus, errors, tokens; with `detail` every fingerprint."""
         return self._call("GET", f"bill?detail={int(detail)}")

@@ -13,6 +13,7 @@ from batch_assets.emulator import control
 from batch_assets.emulator.anthropic_wire import AnthropicWire
 from batch_assets.emulator.breakage import BreakableProtocol
 from batch_assets.emulator.emulation import Emulation
+from batch_assets.emulator.gcs_wire import GcsCalls
 from batch_assets.emulator.openai_wire import OpenAIWire
 from batch_assets.emulator.wire import Wire
 
@@ -58,7 +59,7 @@ class Server:
         except BaseException:
             self._listener.close()
             raise
-        routes: list[BaseRoute] = list(control.routes(self.emulation))
+        routes: list[BaseRoute] = [*control.routes(self.emulation), *GcsCalls(self.emulation).routes()]
         for wire in self.emulation.wires.values():
             routes += wire.routes(self.emulation)
         config = uvicorn.Config(

@@ -11,10 +11,13 @@ from batch_assets.emulator.lines import LineFile
 BLOCK_BYTES = 1 << 18
 
 
-async def blocks(path: Path) -> AsyncIterator[bytes]:
-    """The content of a file; it stays readable when the file is deleted meanwhile."""
+async def blocks(path: Path, first: int = 0, size: int | None = None) -> AsyncIterator[bytes]:
+    """The content of a file, or `size` bytes from `first` on; it stays readable when the file is deleted meanwhile."""
     with path.open("rb") as source:
-        while block := source.read(BLOCK_BYTES):
+        source.seek(first)
+        left = size if size is not None else 1 << 62
+        while left > 0 and (block := source.read(min(left, BLOCK_BYTES))):
+            left -= len(block)
             yield block
 
 
