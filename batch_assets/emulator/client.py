@@ -22,14 +22,19 @@ class Controls:
         return f"{self.url}/v1"
 
     @property
+    def gcs_base_url(self) -> str:
+        """What `STORAGE_EMULATOR_HOST` is set to; google-cloud-storage needs no credentials then."""
+        return self.url
+
+    @property
     def anthropic_base_url(self) -> str:
         """What `ANTHROPIC_BASE_URL` is set to."""
         return self.url
 
     @property
-    def gcs_base_url(self) -> str:
-        """What `STORAGE_EMULATOR_HOST` is set to; google-cloud-storage needs no credentials then."""
-        return self.url
+    def mistral_server_url(self) -> str:
+        """What the SDK's `server_url` is set to; it reads no environment variable for that."""
+        return f"{self.url}/mistral"
 
     def bill(self, *, detail: bool = False) -> dict[str, Any]:
         """Per provider: requests, distinct, duplicates, surplus, errors, tokens; with `detail` every fingerprint."""
