@@ -350,9 +350,17 @@ class Landing:
     """What the landing of one partition's table says: figures for metadata. USD are Decimal; None: no rate known."""
 
     ref: PlanRef
+    plan_id: str
+    code_version: str
+    """Of the definition that was planned: it may have changed since."""
+    output_schema: dict[str, Any]
+    """The plan's: OutputSchema.to_json()."""
     path: str
     """Where the table is, as a person or another program finds it."""
+    planned_rows: int
+    """Rows of the plan: of the source as it was then."""
     rows: int
+    """Rows of the table."""
     outcomes: dict[str, int]
     """Rows by outcome."""
     requests: int
@@ -377,6 +385,8 @@ class Landing:
     batch_ids: tuple[str, ...]
     errors: dict[str, int]
     """Rows by kind of error."""
+    examples: dict[str, str]
+    """Row key of the first row by kind of error."""
     columns: tuple[tuple[str, str, str], ...]
     """Name, Arrow type, description of each column of the table."""
     size_bytes: int

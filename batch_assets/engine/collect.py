@@ -183,10 +183,12 @@ class _Table:
         }
         self.schema = pa.schema([*source, *fields, *tables.OUTPUT], metadata=facts)
         self._empty = _nulls(pa.schema([*tables.RESULTS, *fields]), 1)
+        self._row_key = plan.row_key
         self._highest = -1
         self.rows = 0
         self.outcomes: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
 
     def write(self, file: Path) -> None:
         """Stream the snapshot's rows to the table."""
@@ -203,7 +205,7 @@ class _Table:
         error = pc.coalesce(found["error"], rows[tables.SNAPSHOT_ERROR])
         never_sent = pc.and_(pc.is_null(found["outcome"]), pc.is_null(error))
         error = pc.if_else(never_sent, _NEVER_SENT, error)
-        self._count(outcome, found, requests)
+        self._count(outcome, found, requests, rows[self._row_key])
         added = {
             "batch_outcome": outcome,
             "batch_error": error,
@@ -234,15 +236,18 @@ class _Table:
         self._highest = int(highest[-1])
         return requests > highest[:-1]
 
-    def _count(self, outcome: pa.Array, found: pa.RecordBatch, requests: NDArray[np.int64]) -> None:
+    def _count(self, outcome: pa.Array, found: pa.RecordBatch, requests: NDArray[np.int64], row_keys: pa.Array) -> None:
         self.rows += len(requests)
         for entry in pc.value_counts(outcome).to_pylist():
             self.outcomes[entry["values"]] += entry["counts"]
-        without = pa.array(np.where(requests < 0, "unrenderable", "never_sent")).cast(pa.string())
-        kinds = pc.coalesce(found["error_kind"], without)
         failed = pc.not_equal(outcome, str(Outcome.SUCCEEDED))
-        for entry in pc.value_counts(kinds.filter(failed)).to_pylist():
-            self.errors[entry["values"]] += entry["counts"]
+        without = pa.array(np.where(requests < 0, "unrenderable", "never_sent"), pa.string())
+        kinds = pc.coalesce(found["error_kind"], without).filter(failed)
+        for entry in pc.value_counts(kinds).to_pylist():
+            kind = entry["values"]
+            self.errors[kind] += entry["counts"]
+            if kind not in self.examples:
+                self.examples[kind] = str(row_keys.filter(failed)[pc.index(kinds, kind).as_py()].as_py())
 
 
 def _as(column: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -288,7 +293,11 @@ def _landing(ledger: Ledger, plan: PlanRecord, table: _Table, path: str, size_by
     times = [shard.last.batch_times for shard in sent if shard.last.batch_times is not None]
     return Landing(
         ref=plan.ref,
+        plan_id=plan.plan_id,
+        code_version=plan.code_version,
+        output_schema=plan.output_schema,
         path=path,
+        planned_rows=plan.rows,
         rows=table.rows,
         outcomes=dict(table.outcomes),
         requests=plan.requests,
@@ -308,6 +317,7 @@ def _landing(ledger: Ledger, plan: PlanRecord, table: _Table, path: str, size_by
         ),
         batch_ids=tuple(shard.last.batch_id for shard in sent if shard.last.batch_id is not None),
         errors=dict(table.errors),
+        examples=table.examples,
         columns=tuple(
             (field.name, str(field.type), (field.metadata or {}).get(b"description", b"").decode())
             for field in table.schema
