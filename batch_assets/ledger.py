@@ -21,6 +21,7 @@ A marker is written before what it marks and deleted after that is over: a tick 
 from __future__ import annotations
 
 import secrets
+import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -53,6 +54,10 @@ _UNPARTITIONED = "%none"
 """Folder of an asset without partitions; no encoded key can be equal to it."""
 
 
+_CLOCK_SECONDS = 60.0
+"""How long a reading of the store's clock is gone by."""
+
+
 class Ledger:
     """All reading and writing of records. Holds no state but the store, the namespace and the store's id."""
 
@@ -62,6 +67,8 @@ class Ledger:
         self.namespace = namespace
         self.store_id = store_id
         self._root = encode_key(namespace)
+        self._clock: datetime | None = None
+        self._clock_read_at = 0.0
 
     @classmethod
     def open(cls, store: ObjectStore, namespace: str = "default", *, timing: Timing | None = None) -> Ledger:
@@ -198,12 +205,19 @@ class Ledger:
     def find_shard(self, account: str, shard_id: str) -> Shard | None:
         """A shard with its newest transition; None if it has not been opened."""
         folder = self._shard(account, shard_id)
-        entries = self.store.list(f"{folder}/journal")
-        newest = max(entries, key=lambda entry: (len(entry.path), entry.path), default=None)
-        if newest is None:
+        times = {int(_leaf(entry.path)[:-5]): entry.created_at for entry in self.store.list(f"{folder}/journal")}
+        if not times:
             return None
         spec = self._read(ShardSpec, f"{folder}/spec.json")
-        return Shard(spec=spec, last=self._read(Transition, newest.path), since=newest.created_at)
+        last = self._read(Transition, self._entry(spec, max(times)))
+        since = times[max(times)]
+        return Shard(
+            spec=spec,
+            last=last,
+            since=since,
+            entered_at=times.get(last.entered, since),
+            sent_at=times.get(last.sent),
+        )
 
     def shard(self, account: str, shard_id: str) -> Shard:
         """A shard that must be there. Raises StoreError."""
@@ -213,8 +227,17 @@ class Ledger:
         return found
 
     def age_seconds(self, since: datetime | None) -> float:
-        """Seconds since a time of the store, by the store's clock."""
-        return 0.0 if since is None else (self.store.now() - since).total_seconds()
+        """Seconds since a time of the store, by the store's clock.
+
+        That clock is read once a minute at most; in between, time is what has passed in this process since.
+        """
+        if since is None:
+            return 0.0
+        passed = time.monotonic() - self._clock_read_at
+        if self._clock is None or passed > _CLOCK_SECONDS:
+            self._clock = self.store.now()
+            passed, self._clock_read_at = 0.0, time.monotonic()
+        return (self._clock - since).total_seconds() + passed
 
     def history(self, spec: ShardSpec) -> list[Transition]:
         """All transitions of a shard, oldest first."""
@@ -230,12 +253,15 @@ class Ledger:
         state = next_state(shard.state, event)
         carried = {name: getattr(shard.last, name) for name in _CARRIED}
         number = shard.last.number + 1
+        carried["entered"] = shard.last.entered if state is shard.state else number
+        carried["sent"] = number if fields.get("batch_id") else shard.last.sent * bool(fields.get("batch_id", True))
         transition = Transition(number=number, state=state, writer=new_writer(), at=_now(), **{**carried, **fields})
         if not self._create(self._entry(shard.spec, number), transition, transition.writer):
             return None
         if state in TERMINAL:
             self.store.delete(self._shard_marker(shard.spec.account, shard.spec.shard_id))
-        return Shard(spec=shard.spec, last=transition, since=None)
+        noted = state is shard.state
+        return Shard(spec=shard.spec, last=transition, entered_at=shard.entered_at if noted else None)
 
     def files(self, spec: ShardSpec) -> str:
         """The folder for a shard's large objects; names in it are random."""
