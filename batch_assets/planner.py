@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batch_assets.content_hash import HASHED_ROWS
 from batch_assets.errors import InputError
 from batch_assets.fingerprint import halves
 
@@ -29,8 +30,6 @@ BATCH_ROWS = 8_192
 """Rows that are worked on at a time, at most."""
 BATCH_BYTES = 16 << 20
 """Bytes of rows that are worked on at a time, where that are fewer rows."""
-HASHED_ROWS = 256
-"""Batches have a multiple of these rows, so that what is hashed does not depend on the source's batches."""
 
 _OFFENDERS = 5
 

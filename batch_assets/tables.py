@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import secrets
 from collections import deque
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 8_192
 """Rows of a row group: what a reader holds at a time."""
-
-HASHED_ROWS = 256
-"""Rows that are hashed together: a hash does not depend on the batches that the rows come in."""
 
 REQUESTS = pa.schema([("request", pa.int64()), ("fingerprint", pa.binary(32)), ("content", pa.binary())])
 """Stored requests of a shard: index in the plan, fingerprint, content as a JSON literal."""
@@ -151,24 +147,6 @@ def fingerprint_rows(column: pa.Array) -> NDArray[np.uint8]:
     """A fixed-size binary(32) column as an array of shape (rows, 32)."""
     flat = np.frombuffer(column.buffers()[1], dtype=np.uint8)
     return flat[column.offset * 32 : (column.offset + len(column)) * 32].reshape(len(column), 32)
-
-
-class ContentHash:
-    """Hash of the values of record batches that have a multiple of HASHED_ROWS rows each, but for the last."""
-
-    def __init__(self, schema: pa.Schema) -> None:
-        self._hash = hashlib.sha256(str(schema.remove_metadata()).encode())
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Add the next rows."""
-        for start in range(0, batch.num_rows, HASHED_ROWS):
-            for column in batch.slice(start, HASHED_ROWS).columns:
-                plain = column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
-                self._hash.update(pa.RecordBatch.from_arrays([plain], ["column"]).serialize())
-
-    def hexdigest(self) -> str:
-        """The hash so far."""
-        return self._hash.hexdigest()
 
 
 class TableStore:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from batch_assets import tables
+from batch_assets.content_hash import ContentHash
 from batch_assets.engine.budget import Budget
 from batch_assets.engine.reuse import REUSED_FILE, Reuse
 from batch_assets.engine.status import generation_status
@@ -276,7 +277,7 @@ class _Snapshot:
         self._source = pa.schema(source)
         self._schema = pa.schema([*source, *own])
         self.writer = tables.TableWriter(stream, self._schema)
-        self._hash = tables.ContentHash(self._source)
+        self._hash = ContentHash(self._source)
 
     def add(self, batch: pa.RecordBatch, planned: PlannedBatch) -> None:
         rows = batch.select(self._kept)

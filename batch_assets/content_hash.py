@@ -1,0 +1,84 @@
+"""A hash of the values of record batches: of nothing else, not their layout in memory nor Arrow's own encodings."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+HASHED_ROWS = 256
+"""Rows that are hashed together: a hash does not depend on the batches that the rows come in."""
+
+_OFFSETS: dict[pa.DataType, np.dtype[Any]] = {
+    pa.string(): np.dtype(np.int32),
+    pa.binary(): np.dtype(np.int32),
+    pa.large_string(): np.dtype(np.int64),
+    pa.large_binary(): np.dtype(np.int64),
+}
+
+
+class ContentHash:
+    """Hash of the values of record batches that have a multiple of HASHED_ROWS rows each, but for the last."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._hash = hashlib.sha256(str(schema.remove_metadata()).encode())
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Add the next rows."""
+        for start in range(0, batch.num_rows, HASHED_ROWS):
+            for column in batch.slice(start, HASHED_ROWS).columns:
+                _add(self._hash, column)
+
+    def hexdigest(self) -> str:
+        """The hash so far."""
+        return self._hash.hexdigest()
+
+
+def _add(state: _Hash, column: pa.Array) -> None:
+    """Length, which values are null, and the others."""
+    state.update(len(column).to_bytes(8, "little"))
+    if pa.types.is_string_view(column.type) or pa.types.is_binary_view(column.type):
+        column = column.cast(pa.large_binary())
+    if column.null_count:
+        state.update(np.packbits(column.is_valid().to_numpy(zero_copy_only=False)).data)
+        column = column.drop_null()
+    if isinstance(column, pa.DictionaryArray):
+        column = column.dictionary_decode()
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    kind = column.type
+    if kind in _OFFSETS:
+        _add_texts(state, column, _OFFSETS[kind])
+    elif pa.types.is_boolean(kind):
+        state.update(np.packbits(column.to_numpy(zero_copy_only=False)).data)
+    elif pa.types.is_struct(kind):
+        for child in column.flatten():
+            _add(state, child)
+    elif pa.types.is_map(kind):
+        _add(state, column.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)]))))
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        state.update(pc.list_value_length(column).cast(pa.int64()).to_numpy().data)
+        _add(state, column.flatten())
+    elif pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_fixed_size_binary(kind):
+        width = kind.bit_width // 8
+        data = column.buffers()[1]
+        if data is not None and len(column):
+            state.update(memoryview(data)[column.offset * width : (column.offset + len(column)) * width])
+    elif not pa.types.is_null(kind):  # rare types: values as text
+        state.update(repr(column.to_pylist()).encode())
+
+
+def _add_texts(state: _Hash, column: pa.Array, kind: np.dtype[Any]) -> None:
+    _, offsets, data = column.buffers()
+    if not len(column) or offsets is None:
+        return
+    places = np.frombuffer(offsets, dtype=kind)[column.offset : column.offset + len(column) + 1]
+    state.update(np.diff(places).astype(np.int64).data)
+    if data is not None:
+        state.update(memoryview(data)[places[0] : places[-1]])
