@@ -61,8 +61,7 @@ def cut_requests(body: Path, target: Path, limits: AnthropicLimits) -> int:
                 count = _cut(text, lines, limits)
             else:
                 raise Refused(400, f"{key}: Extra inputs are not permitted")
-            if text.peek() != "}":
-                text.expect(",")
+            text.separator("}")
         text.expect("}")
         text.expect("")
     if count is None:
@@ -87,8 +86,7 @@ def _cut(text: "_Text", lines: BinaryIO, limits: AnthropicLimits) -> int:
         if len(seen) < count:
             raise Refused(400, f"requests.{count - 1}.custom_id: custom_id must be unique within the batch")
         lines.write(raw.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n")  # JSON has them between values only
-        if text.peek() != "]":
-            text.expect(",")
+        text.separator("]")
     text.expect("]")
     return count
 
@@ -140,6 +138,13 @@ class _Text:
         if self.peek() != character:
             raise _not_json()
         self._at += len(character)
+
+    def separator(self, end: str) -> None:
+        """Step over the comma before another value; stay before `end`. Raises Refused."""
+        if self.peek() != end:
+            self.expect(",")
+            if self.peek() == end:
+                raise _not_json()
 
     def value(self) -> tuple[Any, bytes]:
         """The value that begins here, and its text. Raises Refused."""

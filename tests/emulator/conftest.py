@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 
 import pytest
+from anthropic import Anthropic
 from openai import OpenAI
 
 from batch_assets.emulator import Emulator
@@ -23,4 +24,11 @@ def emulator(_server: Emulator) -> Emulator:
 def client(emulator: Emulator) -> Iterator[OpenAI]:
     """The official SDK, without retries."""
     with OpenAI(base_url=emulator.openai_base_url, api_key="sk-test", max_retries=0, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture
+def claude(emulator: Emulator) -> Iterator[Anthropic]:
+    """The official SDK, without retries."""
+    with Anthropic(base_url=emulator.anthropic_base_url, api_key="sk-test", max_retries=0, timeout=20) as client:
         yield client
