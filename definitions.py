@@ -17,6 +17,7 @@ from batch_assets import samples
 from batch_assets.dagster import OpenAIBatchResource, Upstream, batch_asset, batch_definitions, build_batch_asset
 
 nightly = dg.DailyPartitionsDefinition(start_date=samples.first_day())
+in_one_run = dg.BackfillPolicy.single_run()  # of many nights; a batch asset has it by itself
 
 
 # ---------------------------------------------------------------- support messages
@@ -43,10 +44,10 @@ class Intent(BaseModel):
     reason: str = Field(description="Why, in one short sentence of English")
 
 
-@dg.asset(partitions_def=nightly, kinds={"parquet"}, io_manager_key="batch_tables")
-def support_queries(context: dg.AssetExecutionContext) -> pa.RecordBatchReader:
-    """The messages of one day: your own table stands here."""
-    return samples.support_queries(context.partition_key)
+@dg.asset(partitions_def=nightly, backfill_policy=in_one_run, kinds={"parquet"}, io_manager_key="batch_tables")
+def support_queries(context: dg.AssetExecutionContext) -> dict[str, pa.RecordBatchReader]:
+    """The messages of each day. Your own table stands here."""
+    return {day: samples.support_queries(day) for day in context.partition_keys}
 
 
 @batch_asset(
@@ -85,10 +86,10 @@ class Summary(BaseModel):
     action_items: list[str] = Field(description="Who does what until when, one entry each")
 
 
-@dg.asset(partitions_def=nightly, kinds={"parquet"}, io_manager_key="batch_tables")
-def meetings(context: dg.AssetExecutionContext) -> pa.RecordBatchReader:
-    """The transcripts of one day's meetings."""
-    return samples.meetings(context.partition_key)
+@dg.asset(partitions_def=nightly, backfill_policy=in_one_run, kinds={"parquet"}, io_manager_key="batch_tables")
+def meetings(context: dg.AssetExecutionContext) -> dict[str, pa.RecordBatchReader]:
+    """The transcripts of each day's meetings."""
+    return {day: samples.meetings(day) for day in context.partition_keys}
 
 
 meetings_summarized = build_batch_asset(

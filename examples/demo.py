@@ -19,7 +19,7 @@ from rich.console import Console
 from batch_assets.errors import BatchAssetsError
 from batch_assets.samples import FIRST_DAY, OwnFile
 from examples.dagster_api import Backfill, DagsterApi, DagsterError, NotThere
-from examples.nights import print_bill, print_nights, print_rows
+from examples.nights import SHOWN, print_bill, print_nights, print_rows
 from examples.processes import (
     LOOPBACK,
     ROOT,
@@ -36,12 +36,15 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-LATENCY_SECONDS = 5.0
+LATENCY_SECONDS = 4.0
 """How long the emulator takes for a batch."""
 LOADING_SECONDS = 120.0
 BACKFILL_SECONDS = 900.0
 """With the emulator; OpenAI itself may take a day."""
 LOOK_SECONDS = 1.0
+
+FILE_WIDTH = 150
+"""Characters of a line where the output is no terminal."""
 
 MESSAGES = ["support_queries", "support_queries_classified", "intent_report"]
 MEETINGS = ["meetings", "meetings_summarized"]
@@ -81,7 +84,8 @@ class Choice:
 
 def main() -> int:
     """Run the demo and return its exit status."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    width = None if sys.stdout.isatty() else FILE_WIDTH
+    console = Console(highlight=False, markup=False, emoji=False, width=width)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         choice = Choice.from_environment()
@@ -108,7 +112,7 @@ def _demo(choice: Choice, folder: Path, console: Console) -> None:
         log_file.open("wb") as log,
     ):
         where = "OpenAI: this costs money and may take hours" if provider is None else f"the emulator at {provider.url}"
-        console.print(f"Batches go to {where}.")
+        console.print(f"Batches go to {where}.", soft_wrap=True)
         port = free_port()
         process = dagster_dev(home, port=port, emulator_url=provider.url if provider else None, log=log)
         try:
@@ -116,12 +120,14 @@ def _demo(choice: Choice, folder: Path, console: Console) -> None:
             _until_ready(api, process, log_file)
             console.print(f"Dagster runs at {api.url} until this ends; its log is {log_file.relative_to(ROOT)}.")
             _backfill(api, choice, process, log_file, console)
-            for asset in [asset for asset in choice.assets if asset.endswith(("classified", "summarized"))]:
+            bought = 0
+            for asset in [asset for asset in choice.assets if asset in SHOWN]:
                 nights = api.metadata(asset, choice.nights)
                 print_nights(asset, nights, console)
                 print_rows(asset, nights, console)
+                bought += sum(facts.get("batch_assets/requests", 0) for facts in nights.values())
             if provider is not None:
-                print_bill(provider.bill(), console)
+                print_bill(provider.bill(), bought, console)
         finally:
             stop(process)
 
@@ -148,7 +154,8 @@ def _backfill(
     backfill_id = api.launch_backfill(choice.assets, choice.nights, title="make demo")
     nights = f"{len(choice.nights)} of {choice.of} nights" if choice.of > len(choice.nights) else f"{choice.of} nights"
     console.print(
-        f"Backfill {backfill_id}: {', '.join(choice.assets)}; {nights}, {choice.nights[0]} to {choice.nights[-1]}."
+        f"Backfill {backfill_id}: {', '.join(choice.assets)}; {nights}, {choice.nights[0]} to {choice.nights[-1]}.",
+        soft_wrap=True,
     )
     start = time.monotonic()
     end = None if uses_openai() else start + BACKFILL_SECONDS
@@ -158,7 +165,7 @@ def _backfill(
             backfill = api.backfill(backfill_id)
             line = _line(backfill)
             if line != told:
-                console.print(f"{time.monotonic() - start:5.0f} s  {line}")
+                console.print(f"{time.monotonic() - start:5.0f} s  {line}", soft_wrap=True)
                 told = line
             spinner.update(f"{time.monotonic() - start:.0f} s, waiting")
             if backfill.over:

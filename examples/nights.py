@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
 
 _ROWS = "dagster/partition_row_count"
 _OUTCOMES = "batch_assets/rows_"
-_SHOWN_ROWS = 5
-_WIDEST = 160
-_SHOWN = {
+_SHOWN_ROWS = 4
+_WIDEST = 180
+"""Characters of a cell."""
+
+SHOWN = {
     "support_queries_classified": ["id", "text", "intent", "urgency", "reason", "batch_cost_usd"],
     "meetings_summarized": ["id", "summary", "action_items", "batch_cost_usd"],
 }
@@ -25,7 +28,7 @@ _SHOWN = {
 def print_nights(asset: str, nights: Mapping[str, Mapping[str, Any]], console: Console) -> None:
     """A line per night, from the metadata that the asset's materializations show."""
     table = Table(title=asset, title_justify="left")
-    for column in ("night", "rows", "outcomes", "requests", "tokens in", "tokens out", "cost", "standard", "saved"):
+    for column in ("night", "rows", "outcomes", "requests", "tokens in", "out", "cost", "standard", "saved"):
         table.add_column(column, justify="left" if column in {"night", "outcomes"} else "right")
     for night, facts in sorted(nights.items()):
         outcomes = {key.removeprefix(_OUTCOMES): rows for key, rows in facts.items() if key.startswith(_OUTCOMES)}
@@ -48,22 +51,19 @@ def print_rows(asset: str, nights: Mapping[str, Mapping[str, Any]], console: Con
     if path is None:
         return
     names = pq.read_schema(path).names
-    columns = [name for name in _SHOWN[asset] if name in names]
+    columns = [name for name in SHOWN[asset] if name in names]
     with pq.ParquetFile(path) as file:
         batch = next(file.iter_batches(batch_size=_SHOWN_ROWS, columns=columns), None)
-    table = Table(*columns, title=f"the first rows of {path}", title_justify="left", show_lines=True)
+    table = Table(*columns, title=f"the first rows of {Path(path).name}", title_justify="left", show_lines=True)
     for row in batch.to_pylist() if batch is not None else []:
         table.add_row(*(_cell(row[name]) for name in columns))
     console.print(table)
 
 
-def print_bill(bill: Mapping[str, Any], console: Console) -> None:
-    """What the emulator would have charged for: each distinct request once."""
-    for provider, line in bill.items():
-        console.print(
-            f"The emulator's bill as {provider}: {line['requests']:,} requests, {line['distinct']:,} of them distinct, "
-            f"{line['surplus']:,} paid for twice."
-        )
+def print_bill(bill: Mapping[str, Any], bought: int, console: Console) -> None:
+    """What the emulator would have charged for, beside the requests of the plans: each is paid for once."""
+    billed = sum(line["requests"] for line in bill.values())
+    console.print(f"The plans have {bought:,} requests, and the emulator has billed {billed:,}.")
 
 
 def _count(number: int | None) -> str:
@@ -75,5 +75,7 @@ def _usd(amount: float | None) -> str:
 
 
 def _cell(value: object) -> str:
-    text = "\n".join(f"- {entry}" for entry in value) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return "\n".join(f"- {_cell(entry)}" for entry in value[:3])
+    text = " ".join(str(value).split())
     return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}…"

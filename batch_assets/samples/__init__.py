@@ -62,7 +62,7 @@ def support_queries(day: str) -> pa.RecordBatchReader:
 
 
 def meetings(day: str) -> pa.RecordBatchReader:
-    """The transcripts of a day's meetings, 10,000 to 60,000 characters each."""
+    """The transcripts of a day's meetings, 10,000 to 50,000 characters each."""
     chance = _chance("meetings", day)
     rows = [_meeting(chance, day, number) for number in range(chance.randint(3, 5))]
     return pa.Table.from_pylist(rows, schema=MEETINGS).to_reader()
@@ -124,19 +124,24 @@ def _filled(chance: Random, phrase: str, values: dict[str, Sequence[str]] | None
 
 
 def _meeting(chance: Random, day: str, number: int) -> dict[str, object]:
-    topics = chance.sample(texts.TOPICS, 2)
+    topics = chance.sample(texts.TOPICS, 3)
     attendees = chance.sample(texts.VALUES["name"], chance.randint(3, 6))
     values: dict[str, Sequence[str]] = {"topic": topics, "name": attendees}
     lines = []
     for _ in range(chance.randint(120, 600)):
         kind = chance.random()
-        phrases = texts.TASKS if kind < 0.02 else texts.DECISIONS if kind < 0.03 else texts.REMARKS
-        lines.append(f"{chance.choice(attendees)}: {_filled(chance, chance.choice(phrases), values)}")
+        if kind < 0.02:
+            phrase = chance.choice(texts.TASKS)
+        elif kind < 0.03:
+            phrase = chance.choice(texts.DECISIONS)
+        else:
+            phrase = chance.choice(texts.LEADS) + chance.choice(texts.REMARKS)
+        lines.append(f"{chance.choice(attendees)}: {_filled(chance, phrase, values)}")
     lines.append(f"{attendees[0]}: {_filled(chance, chance.choice(texts.TASKS), values)}")
     return {
         "id": f"{day}/m{number}",
         "day": date.fromisoformat(day),
-        "title": f"On {topics[0]} and {topics[1]}",
+        "title": f"On {topics[0]}, {topics[1]} and {topics[2]}",
         "attendees": attendees,
         "text": "\n".join(lines),
     }

@@ -113,25 +113,53 @@ WEIRD = [
     "Zero\u200bwidth and a\u00adsoft hyphen, NBSP\u00a0here, and a line\u2028separator",
 ]
 
-TOPICS = ["the spring release", "customer onboarding", "the budget for next year", "the Kraków office", "support hours"]
+TOPICS = [
+    "the spring release",
+    "customer onboarding",
+    "the budget for next year",
+    "the Kraków office",
+    "support hours",
+    "the new card design",
+    "waiting times on the phone",
+]
+LEADS = [
+    "",
+    "",
+    "Right, um, ",
+    "Okay, so ",
+    "From my side, ",
+    "Honestly, ",
+    "As {name} said, ",
+    "Sorry, I was on mute. ",
+    "To come back to {topic}: ",
+    "[laughter] ",
+]
 REMARKS = [
-    "I think we should look at {topic} first, because the numbers of last month were worse than we hoped.",
-    "Right, um, the numbers. We had {days} complaints about {topic}, and most of them from {city}.",
-    "I agree with {name} on that, but who is going to pay for it?",
-    "Can we come back to {topic} later? I'd rather finish the point about {merchant}.",
-    "Sorry, you were on mute. Could you say that again?",
-    "The short version is that {topic} is late by {days} days, and nobody is happy about it.",
-    "We spent {amount} {currency} on {topic} so far, which is within what we agreed.",
-    'Let\'s be honest: the old process was "good enough", the new one has to be better.',
-    "From the customers' side I hear the same thing again and again: they want to know where their card is.",
-    "Mm-hmm. [laughter]",
-    "So what did we decide about {topic}? I have it down as open.",
+    "the numbers of last month were worse than we hoped, mostly because of {city}.",
+    "we had {days} complaints about {topic}, and most of them came from {city}.",
+    "I agree with {name}, but who pays for it?",
+    "{topic} is late by {days} days, and nobody is happy about it.",
+    "we spent {amount} {currency} on {topic} so far, which is within what we agreed.",
+    'the old process was "good enough", and the new one is slower.',
+    "customers ask the same thing again and again: where is my card?",
+    "what did we decide about {topic}? I have it down as open.",
+    "{merchant} raised its prices again, to {amount} {currency} a month.",
+    "the test in {city} went well: answers came in {days} minutes instead of {digits} seconds on hold.",
+    "I am not sure that {topic} is what people complain about; it is rather the tone of our letters.",
+    "{name} showed me the draft, and I like the part about {topic}.",
+    "can someone explain why the team in {city} is two people short since {days} weeks?",
+    "the contract with {merchant} ends in {days} months.",
+    "mm-hmm.",
+    "the lawyers have no objection, they only want one sentence about {topic} removed.",
+    "half of the messages come at night, and the first answer goes out at nine.",
+    "that is a different question, and a good one.",
 ]
 TASKS = [
     "{name} will send the draft for {topic} to everybody by Friday.",
     "Action item: {name} talks to {merchant} about the contract.",
     "{name} needs to book a room in {city} before the {days}th.",
     "I will follow up with {name} and write the new numbers for {topic} into the plan.",
+    "{name} has to ask the lawyers about {topic} by Tuesday.",
 ]
 DECISIONS = [
     "We decided to go ahead with {topic} and to review it in {days} weeks.",
