@@ -43,15 +43,10 @@ class ContentHash:
 def _add(state: _Hash, column: pa.Array) -> None:
     """Length, which values are null, and the others."""
     state.update(len(column).to_bytes(8, "little"))
-    if pa.types.is_string_view(column.type) or pa.types.is_binary_view(column.type):
-        column = column.cast(pa.large_binary())
+    column = _plain(column)
     if column.null_count:
         state.update(np.packbits(column.is_valid().to_numpy(zero_copy_only=False)).data)
         column = column.drop_null()
-    if isinstance(column, pa.DictionaryArray):
-        column = column.dictionary_decode()
-    if isinstance(column, pa.ExtensionArray):
-        column = column.storage
     kind = column.type
     if kind in _OFFSETS:
         _add_texts(state, column, _OFFSETS[kind])
@@ -72,6 +67,17 @@ def _add(state: _Hash, column: pa.Array) -> None:
             state.update(memoryview(data)[column.offset * width : (column.offset + len(column)) * width])
     elif not pa.types.is_null(kind):  # rare types: values as text
         state.update(repr(column.to_pylist()).encode())
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """The same values without dictionary, views or extension type."""
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    if isinstance(column, pa.DictionaryArray):
+        column = column.dictionary_decode()
+    if pa.types.is_string_view(column.type) or pa.types.is_binary_view(column.type):
+        column = column.cast(pa.large_binary())
+    return column
 
 
 def _add_texts(state: _Hash, column: pa.Array, kind: np.dtype[Any]) -> None:

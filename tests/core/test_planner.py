@@ -10,10 +10,10 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
-from batch_assets.content_hash import HASHED_ROWS, ContentHash
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batch_assets.content_hash import HASHED_ROWS, ContentHash
 from batch_assets.errors import InputError
 from batch_assets.fingerprint import Fingerprinter
 from batch_assets.planner import (
