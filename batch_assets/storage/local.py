@@ -16,7 +16,7 @@ from batch_assets.storage.protocol import StoredObject
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
 SCRATCH = ".tmp"
 """Folder of unfinished objects, on the same file system; never listed."""
 
@@ -76,7 +76,7 @@ class LocalStore:
                 if not self._link(temporary, path):
                     raise StoreError(f"the object {path} exists already in {self.url}", path=path)
         except OSError as error:
-            if error.errno not in _DISK_ERRORS:  # an error of the block, a dropped connection say
+            if error.errno not in DISK_ERRORS:  # an error of the block, a dropped connection say
                 raise
             raise StoreError(f"{path} in {self.url} cannot be written: {error.strerror}", path=path) from error
         finally:
