@@ -220,8 +220,10 @@ class Transition:
     """ambiguous: complete listings so far without a batch of the shard; submitted: answers that it is not known."""
     input_deleted: bool = False
     """ambiguous and after: the input file is deleted to settle it; a batch that was created may fail for that."""
-    earlier_seconds: float = 0.0
-    """How long the shard had been in its state before this entry, which only notes something about it."""
+    entered: int = 0
+    """Number of the entry by which the shard came to its state: those after it only note something."""
+    sent: int = 0
+    """Number of the entry that recorded the batch; 0 while there is none."""
     setbacks: int = 0
     """How often it was put off by a full queue or a block."""
     whole_account: bool = False
@@ -260,6 +262,10 @@ class Shard:
     last: Transition
     since: datetime | None = None
     """When the newest transition was written, by the store's clock; None just after writing it."""
+    entered_at: datetime | None = None
+    """When it came to its state, by the store's clock."""
+    sent_at: datetime | None = None
+    """When its batch was recorded, by the store's clock."""
 
     @property
     def state(self) -> State:

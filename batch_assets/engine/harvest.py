@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -19,11 +20,11 @@ from batch_assets import tables
 from batch_assets.engine.check_off import CheckOff
 from batch_assets.engine.results import ResultWriter
 from batch_assets.engine.retry import cut_child
+from batch_assets.engine.setbacks import delete_input, failure, put_off
 from batch_assets.errors import NotFound, Transient
 from batch_assets.ledger import new_writer
 from batch_assets.lifecycle import Event
-from batch_assets.providers.protocol import ResultLine
-from batch_assets.records import Outcome
+from batch_assets.records import Ending, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,15 +32,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from batch_assets.ledger import Ledger
-    from batch_assets.providers.protocol import Provider
+    from batch_assets.providers.protocol import Provider, ResultLine
     from batch_assets.records import BatchInfo, Shard
 
 _DOWNLOADS = 4
 """How often a download that does not add up is made again before it is left for the next time."""
 _CHUNK_BYTES = 16 << 20
 """Lines that are parsed together."""
-_GIVE_UP_SECONDS = 900
-"""How long a provider may owe us lines that its own counts promise, before they count as missing."""
 
 
 @dataclass(slots=True)
@@ -51,6 +50,12 @@ class Harvest:
     shard: Shard
     batch: BatchInfo
     log: Callable[[str], None]
+    _twice: bool = False
+    """Whether a request that was executed, and whose result we did not get, is sent again: `on_ambiguous` says so."""
+    _again: bool = True
+    """Whether a request without a line is sent again in this generation."""
+    _resend: bool = False
+    """Whether a request that the batch's cancellation left unexecuted is wanted all the same."""
 
     def run(self) -> Shard | None:
         """Store the results and open the child shard of the requests to try again.
@@ -58,17 +63,22 @@ class Harvest:
         None if the results do not add up yet, or another process was first. Raises Transient, Blocked, StoreError.
         """
         ledger, shard, batch = self.ledger, self.shard, self.batch
-        if batch.queue_full:
-            return ledger.advance(shard, Event.REQUEUE, reason=batch.error_message, batch_id=None, input_file=None)
+        unexecuted = self._unexecuted()
+        if unexecuted is not None:
+            delete_input(self.provider, shard.last.input_file, self.log)
+            return unexecuted
         plan = ledger.plan(shard.spec.plan)
         with tempfile.TemporaryFile() as scratch:
             checked = self._download(scratch)
             if checked is None:
                 return None
+            self._twice = plan.on_ambiguous == "resubmit"
+            self._again = self._twice or checked.answered >= self._promised()
+            self._resend = shard.last.resend or ledger.is_surplus(shard.spec.account, batch.batch_id)
             with ResultWriter(ledger, plan, shard, batch) as results:
                 self._write(results, checked, scratch)
         summary = results.summary(duplicates=checked.duplicates, foreign=checked.foreign, garbled=checked.garbled)
-        child = cut_child(ledger, plan, shard, results.curable, summary)
+        child = cut_child(ledger, plan, shard, results.curable, summary=summary, results=results.path)
         harvested = ledger.advance(
             shard,
             Event.HARVEST,
@@ -78,9 +88,24 @@ class Harvest:
             reason=batch.error_message,
             batch_times=(batch.created_at, batch.ended_at or batch.created_at),
         )
-        if harvested is not None and shard.last.input_file is not None:
-            self.provider.delete_input(shard.last.input_file)
+        if harvested is not None:
+            delete_input(self.provider, shard.last.input_file, self.log)
         return harvested
+
+    def _unexecuted(self) -> Shard | None:
+        """A batch that failed before anything was executed, for no fault of its requests: no attempt is counted."""
+        ledger, shard, batch = self.ledger, self.shard, self.batch
+        if batch.ending is not Ending.FAILED or batch.result_files:
+            return None
+        if batch.blocked:
+            return put_off(ledger, shard, Event.BLOCK, batch.error_message, whole_account=True)
+        if batch.queue_full:
+            return put_off(ledger, shard, Event.REQUEUE, batch.error_message)
+        if shard.last.input_deleted and not batch.error_lines:
+            return put_off(
+                ledger, shard, Event.REQUEUE, "its input file was deleted before it was known", wait_seconds=0
+            )
+        return None
 
     def _download(self, scratch: BinaryIO) -> CheckOff | None:
         """Download until the lines add up: every request answered, or twice the same short answer."""
@@ -97,7 +122,7 @@ class Harvest:
             except NotFound as error:
                 self.log(f"batch {batch.batch_id}: {error}")
             answered = checked.offsets >= 0
-            if answered.all() or (batch.raw_status == "failed" and not batch.result_files):
+            if answered.all() or (batch.ending is Ending.FAILED and not batch.result_files):
                 return checked
             if before is not None and (before == answered).all() and self._owes_nothing(checked.answered):
                 return checked
@@ -106,8 +131,13 @@ class Harvest:
         return None
 
     def _owes_nothing(self, answered: int) -> bool:
-        promised = (self.batch.completed or 0) + (self.batch.failed or 0)
-        return answered >= promised or self.ledger.age_seconds(self.shard.since) > _GIVE_UP_SECONDS
+        return (
+            answered >= self._promised() or self.ledger.age_seconds(self.shard.since) > self.ledger.timing.owed_seconds
+        )
+
+    def _promised(self) -> int:
+        """Lines that the provider's own counts say there are."""
+        return (self.batch.completed or 0) + (self.batch.failed or 0)
 
     def _read_lines(self, checked: CheckOff, scratch: BinaryIO) -> None:
         """Stream the lines to scratch, and compressed to the store, and check them off."""
@@ -137,7 +167,7 @@ class Harvest:
                     places = range(start + first, start + stop)
                     found = zip(checked.offsets[places].tolist(), checked.lengths[places].tolist(), strict=True)
                     lines = [
-                        self._unanswered(place) if offset < 0 else self._parsed(file[offset : offset + length])
+                        self._unanswered(place) if offset < 0 else self._wanted(file[offset : offset + length])
                         for place, (offset, length) in zip(places, found, strict=True)
                     ]
                     results.write(rows.slice(first, stop - first), lines)
@@ -145,16 +175,23 @@ class Harvest:
                         file.madvise(mmap.MADV_DONTNEED)  # the lines that were read need no memory any more
                 start += rows.num_rows
 
+    def _wanted(self, line: bytes) -> ResultLine:
+        """A line, read. One of a cancellation that nobody asked for on the request's account is to be sent again."""
+        parsed = self._parsed(line)
+        if self._resend and parsed.outcome is Outcome.CANCELED:
+            return msgspec.structs.replace(parsed, curable=True)
+        return parsed
+
     def _parsed(self, line: bytes) -> ResultLine:
         try:
             return self.provider.parse(line)
         except ValueError as error:
-            return failure(Outcome.ERRORED, f"the result line cannot be read: {error}", "garbled", curable=True)
+            return failure(Outcome.ERRORED, f"the result line cannot be read: {error}", "garbled", curable=self._twice)
 
     def _unanswered(self, place: int) -> ResultLine:
         """The result of a request that has no line."""
         batch = self.batch
-        if batch.raw_status == "failed":
+        if batch.ending is Ending.FAILED:
             reason = batch.error_message or "no reason given"
             named = place + 1 in batch.error_lines
             if named or not batch.error_lines:
@@ -162,35 +199,21 @@ class Harvest:
                 return failure(Outcome.ERRORED, text, batch.error_code or "failed", curable=not named)
             text = f"not executed, since other requests made the batch fail: {reason}"
             return failure(Outcome.ERRORED, text, "batch_failed", curable=True)
-        if batch.raw_status == "expired":
+        if batch.ending is Ending.EXPIRED:
             text = "the completion window passed before it was executed"
             return failure(Outcome.EXPIRED, text, "batch_expired", curable=True)
-        if batch.raw_status == "cancelled":
-            return failure(Outcome.CANCELED, "canceled before it was executed", "batch_cancelled")
+        if batch.ending is Ending.CANCELED:
+            return failure(Outcome.CANCELED, "canceled before it was executed", "batch_canceled", curable=self._resend)
         text = f"batch {batch.batch_id} ended ({batch.raw_status}) without a result for it"
-        return failure(Outcome.MISSING, text, "missing", curable=True)
+        if self._again:
+            return failure(Outcome.MISSING, text, "missing", curable=True)
+        text += ", although the provider counts it as done: sent again, it may be paid for twice"
+        return failure(Outcome.MISSING, text, "missing")
 
     def _fingerprints(self) -> NDArray[np.uint8]:
         """The fingerprints of the shard's requests: shape (requests, 32)."""
         with tables.stored_batches(self.ledger.store, self.shard.spec.path, ["fingerprint"]) as batches:
             return np.concatenate([tables.fingerprint_rows(batch.column(0)) for batch in batches])
-
-
-def close_without_results(ledger: Ledger, shard: Shard, event: Event, failed: ResultLine) -> Shard | None:
-    """End a shard whose requests have one and the same failure: refused at the create call, or its batch is lost."""
-    plan = ledger.plan(shard.spec.plan)
-    with (
-        tables.stored_batches(ledger.store, shard.spec.path, ["request", "fingerprint"]) as requests,
-        ResultWriter(ledger, plan, shard, None) as results,
-    ):
-        for rows in requests:
-            results.write(rows, [failed] * rows.num_rows)
-    return ledger.advance(shard, event, results=results.path, summary=results.summary(), reason=failed.error)
-
-
-def failure(outcome: Outcome, error: str, kind: str, *, curable: bool = False) -> ResultLine:
-    """The result of a request that was not answered."""
-    return ResultLine(custom_id="", outcome=outcome, error=error, error_kind=kind, curable=curable)
 
 
 def _many(lines: Iterator[bytes]) -> Iterator[list[bytes]]:

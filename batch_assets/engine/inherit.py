@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def may_inherit(ledger: Ledger, shard: Shard) -> bool:
     """Whether every earlier generation of the shard's partition is settled."""
     ref = shard.spec.plan
-    earlier = [number for number in ledger.generations(ref.asset, ref.partition) if number < ref.generation]
+    earlier = [number for number in ledger.open_generations(ref.asset, ref.partition) if number < ref.generation]
     return all(
         generation_status(ledger, PlanRef(asset=ref.asset, partition=ref.partition, generation=number)).settled
         for number in reversed(earlier)
@@ -52,7 +52,7 @@ def inherit(ledger: Ledger, shard: Shard) -> Shard | None:
         for batch in reuse.copy(ledger, location[known], number[known]):
             writer.write(batch.cast(schema))
             outcomes.update(batch.column("outcome").to_pylist())
-    children = () if known.all() else (open_child(ledger, shard, ~known, next_round=0),)
+    children = () if known.all() else (open_child(ledger, shard, ~known, path, next_round=0),)
     summary = ResultSummary(
         outcomes=dict(outcomes), cost_pico_usd=0, standard_pico_usd=0, rate_source=plan.estimate.rate_source
     )

@@ -1,4 +1,8 @@
-"""One process at a time works for an account: a lease in the store, itself a journal of created-once objects."""
+"""One process at a time works for an account: a lease in the store, itself a journal of created-once objects.
+
+The lease makes admission and budgets exact. It is not what keeps us from paying twice: a process that sleeps past its
+lease loses the next entry of a shard's journal, whoever holds the lease.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,6 @@ if TYPE_CHECKING:
 
     from batch_assets.ledger import Ledger
 
-LEASE_SECONDS = 900.0
-"""How long a lease holds without being renewed; longer than any one step under it."""
-
 
 class Lease:
     """Held by this process until released, or until it was not renewed in time."""
@@ -28,14 +29,15 @@ class Lease:
     @property
     def remaining_seconds(self) -> float:
         """By this process's own monotonic clock, counted from before the lease was written."""
-        return LEASE_SECONDS - (time.monotonic() - self._taken)
+        return self._ledger.timing.lease_seconds - (time.monotonic() - self._taken)
 
     def renew(self) -> None:
         """Go on holding it. Raises Transient if it has passed to another process: stop working for the account."""
-        if self.remaining_seconds > LEASE_SECONDS / 2:
+        seconds = self._ledger.timing.lease_seconds
+        if self.remaining_seconds > seconds / 2:
             return
         taken = time.monotonic()
-        if not self._ledger.take_lease(self._account, self._number + 1, LEASE_SECONDS):
+        if not self._ledger.take_lease(self._account, self._number + 1, seconds):
             raise Transient(
                 f"the lease of {self._account} has passed to another process; this one stops working for it"
             )
@@ -44,8 +46,8 @@ class Lease:
 
     def release(self) -> None:
         """Let the next one in."""
-        self._ledger.take_lease(self._account, self._number + 1, 0)
-        self._ledger.drop_lease_entry(self._account, self._number)
+        if self._ledger.take_lease(self._account, self._number + 1, 0):
+            self._ledger.drop_lease_entry(self._account, self._number)
 
 
 @contextmanager
@@ -57,7 +59,7 @@ def hold_account(ledger: Ledger, account: str) -> Iterator[Lease | None]:
     if newest is not None and ledger.age_seconds(newest.since) < newest.seconds:
         yield None
         return
-    if not ledger.take_lease(account, number, LEASE_SECONDS):
+    if not ledger.take_lease(account, number, ledger.timing.lease_seconds):
         yield None
         return
     if newest is not None:

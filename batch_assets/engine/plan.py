@@ -16,6 +16,7 @@ import pyarrow as pa
 from batch_assets import tables
 from batch_assets.content_hash import ContentHash
 from batch_assets.engine.budget import Budget
+from batch_assets.engine.opening import open_plan
 from batch_assets.engine.reuse import REUSED_FILE, Reuse
 from batch_assets.engine.status import generation_status
 from batch_assets.errors import InputError
@@ -62,15 +63,14 @@ def plan_partition(
     except BaseException:
         draft.discard()
         raise
-    if head is not None and not refresh and _same(head, plan) and not _has_curable(ledger, head, plan):
+    if head is not None and not refresh and _same(head, plan) and not _wants_more(ledger, head, plan):
         draft.discard()
         plan = head
     elif not ledger.publish_plan(plan):  # if that raises, the plan may be there all the same: the draft stays
         draft.discard()
         plan = ledger.plan(ref)  # another planner, which had read the same head, was first: join its plan
     if not generation_status(ledger, plan.ref).settled:
-        ledger.mark_open(plan.ref, plan.account)
-        ledger.open_shards_of(plan)
+        open_plan(ledger, plan)
     return plan
 
 
@@ -79,9 +79,9 @@ def _same(head: PlanRecord, plan: PlanRecord) -> bool:
     return unchanged and head.refused is None and plan.refused is None
 
 
-def _has_curable(ledger: Ledger, head: PlanRecord, plan: PlanRecord) -> bool:
-    """Whether the settled head left requests without a final result: the new plan would send them."""
-    return bool(plan.shards) and generation_status(ledger, head.ref).settled
+def _wants_more(ledger: Ledger, head: PlanRecord, plan: PlanRecord) -> bool:
+    """Whether the head leaves requests without a final result, settled or canceled: the new plan would send them."""
+    return bool(plan.shards) and (ledger.is_canceled(head.ref) or generation_status(ledger, head.ref).settled)
 
 
 @dataclass(slots=True)

@@ -4,41 +4,66 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from batch_assets.admission import admit
 from batch_assets.engine.inherit import may_inherit
-from batch_assets.engine.submit import INTENT_SECONDS, is_due
+from batch_assets.engine.orphans import orphans
+from batch_assets.engine.reconcile import is_held
+from batch_assets.engine.submit import account_block, is_due, unwanted
+from batch_assets.engine.watch import deletion_note, is_overdue, remark
 from batch_assets.errors import NotFound
 from batch_assets.lifecycle import State
 from batch_assets.records import AccountPoll, BatchInfo, BatchPhase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from batch_assets.ledger import Ledger
+    from batch_assets.markers import OpenPlan
     from batch_assets.providers.protocol import Provider
-    from batch_assets.records import Shard
+    from batch_assets.records import PlanRef, Shard
 
-BLOCKED_SECONDS = 300.0
-"""How long a blocked shard is left alone before it is tried again."""
-UNOPENED_SECONDS = 60.0
-"""How long a planner may take to open the shards of its plan."""
+_REASONS = 5
+"""So many of them are shown in a summary."""
+RUNNING = frozenset({State.SUBMITTED, State.CANCELING})
+
+
+@dataclass(slots=True)
+class Listing:
+    """What the provider says about an account's batches."""
+
+    batches: dict[str, BatchInfo | None] = field(default_factory=dict)
+    """Those asked for; None for one that it does not know. Those that the deadline left out are not there."""
+    seen: list[BatchInfo] = field(default_factory=list)
+    """All that the list showed as far as it was read."""
 
 
 def poll_account(ledger: Ledger, provider: Provider, *, deadline_seconds: float = 40.0) -> AccountPoll:
     """What is open on an account and whether there is work for an advance.
 
-    Raises Transient, Blocked, UnknownStatus, StoreError: the account is then asked again at the next tick.
+    Raises Transient, Blocked, StoreError: the account is then asked again at the next tick.
     """
     shards = ledger.open_shards(provider.account)
-    running = [shard for shard in shards if shard.last.batch_id and shard.state in {State.SUBMITTED, State.CANCELING}]
-    listed = find_batches(provider, running, deadline_seconds=deadline_seconds)
-    ended = sum(1 for batch in listed.values() if batch is None or batch.phase is BatchPhase.ENDED)
-    sendable = admit([shard for shard in shards if is_due(ledger, shard)], shards, provider.queue)
-    other = any(_needs_work(ledger, shard) for shard in shards) or _unopened(ledger, provider.account)
+    plans = ledger.open_plans()
+    running = [shard for shard in shards if shard.state in RUNNING]
+    listing = find_batches(provider, running, deadline_seconds=deadline_seconds)
     states = Counter(shard.state for shard in shards)
-    ended += states[State.ENDED]
+    ended = states[State.ENDED] + sum(
+        1 for batch in listing.batches.values() if batch is not None and batch.phase is BatchPhase.ENDED
+    )
+    paused = account_block(shards) is not None
+    due = [] if paused else [shard for shard in shards if is_due(ledger, shard)]
+    sendable = admit(due, shards, provider.queue)
+    canceled = {plan.ref for plan in plans if plan.canceled}
+    by_id = {shard.spec.shard_id: shard for shard in shards}
+    other = (
+        any(_needs_work(ledger, provider, shard) for shard in shards)
+        or any(_needs_attention(ledger, provider, shard, listing, canceled) for shard in running)
+        or any(_unopened(ledger, provider.account, plan) for plan in plans if not plan.opened)
+        or bool(orphans(ledger, provider.account, listing.seen, by_id))
+    )
     return AccountPoll(
         provider=provider.name,
         account=provider.account,
@@ -46,66 +71,99 @@ def poll_account(ledger: Ledger, provider: Provider, *, deadline_seconds: float 
         ended=ended,
         waiting=states[State.WAITING],
         needs_advance=bool(ended or sendable or other),
-        summary=_summary(provider, shards, ended),
+        summary=_summary(ledger, provider, shards, listing, ended),
     )
 
 
 def find_batches(
-    provider: Provider, shards: Iterable[Shard], *, deadline_seconds: float = 600.0
-) -> dict[str, BatchInfo | None]:
-    """The batches of these shards: from the listing, and one by one where it does not show them; None if gone.
+    provider: Provider, shards: Iterable[Shard], *, at_least: int = 0, deadline_seconds: float = 600.0
+) -> Listing:
+    """The batches of these shards: from the list, and one by one where it does not show them.
 
-    Those that the deadline leaves out are not in the answer.
+    The list is read until all are found, and until it has shown `at_least` so many. Raises Transient or Blocked.
     """
     deadline = time.monotonic() + deadline_seconds
     wanted = {shard.last.batch_id for shard in shards if shard.last.batch_id}
-    found: dict[str, BatchInfo | None] = {}
-    if not wanted:
-        return found
+    listing = Listing()
+    if not wanted and not at_least:
+        return listing
     for batch in provider.batches():
+        listing.seen.append(batch)
         if batch.batch_id in wanted:
-            found[batch.batch_id] = batch
-        if len(found) == len(wanted) or time.monotonic() > deadline:
+            listing.batches[batch.batch_id] = batch
+        enough = len(listing.batches) == len(wanted) and len(listing.seen) >= at_least
+        if enough or time.monotonic() > deadline:
             break
-    for batch_id in sorted(wanted - set(found)):
+    for batch_id in sorted(wanted - set(listing.batches)):
         if time.monotonic() > deadline:
             break
         try:
-            found[batch_id] = provider.batch(batch_id)
+            listing.batches[batch_id] = provider.batch(batch_id)
         except NotFound:
-            found[batch_id] = None
-    return found
+            listing.batches[batch_id] = None
+    return listing
 
 
-def _needs_work(ledger: Ledger, shard: Shard) -> bool:
-    """Whether a shard that is not at the provider can be brought further."""
+def may_be_lost(ledger: Ledger, provider: Provider, shard: Shard) -> bool:
+    """Whether a batch that the provider does not know now was not known a grace ago either."""
+    return bool(shard.last.absences) and ledger.age_seconds(shard.since) >= provider.listing_grace_seconds
+
+
+def _needs_work(ledger: Ledger, provider: Provider, shard: Shard) -> bool:
+    """Whether a shard that has no batch yet can be brought further."""
+    last, age = shard.last, ledger.age_seconds(shard.since)
     match shard.state:
         case State.SUBMITTING:
-            return ledger.age_seconds(shard.since) > (shard.last.lease_seconds or INTENT_SECONDS)
+            return age > (last.lease_seconds or ledger.timing.intent_seconds)
+        case State.AMBIGUOUS if last.absences:
+            return age >= provider.listing_grace_seconds
         case State.AMBIGUOUS:
-            return True
+            return not is_held(shard) or age >= ledger.timing.blocked_seconds
         case State.BLOCKED:
-            return ledger.age_seconds(shard.since) > BLOCKED_SECONDS
+            return unblocks(ledger, shard) or unwanted(ledger, shard) is not None
         case State.WAITING:
-            return shard.spec.waits_for_earlier and may_inherit(ledger, shard)
+            inherits = shard.spec.waits_for_earlier and may_inherit(ledger, shard)
+            return inherits or unwanted(ledger, shard) is not None
         case _:
             return False
 
 
-def _unopened(ledger: Ledger, account: str) -> bool:
+def _needs_attention(
+    ledger: Ledger, provider: Provider, shard: Shard, listing: Listing, canceled: set[PlanRef]
+) -> bool:
+    """Whether something is to be done about a batch that has not ended, or noted."""
+    last = shard.last
+    if last.batch_id is None or last.batch_id not in listing.batches:
+        return False
+    batch = listing.batches[last.batch_id]
+    if batch is None:
+        return not last.absences or may_be_lost(ledger, provider, shard)
+    if batch.phase is BatchPhase.ENDED:
+        return True
+    unheard = shard.state is State.CANCELING and batch.phase is BatchPhase.RUNNING
+    unwanted_now = shard.state is State.SUBMITTED and shard.spec.plan in canceled
+    noted = remark(ledger, provider, shard, batch) == last.reason
+    return unheard or unwanted_now or not noted or is_overdue(ledger, provider, shard, batch)
+
+
+def unblocks(ledger: Ledger, shard: Shard) -> bool:
+    """Whether a blocked shard has waited long enough to be tried again."""
+    wait = shard.last.retry_after_seconds
+    return ledger.age_seconds(shard.since) >= (ledger.timing.blocked_seconds if wait is None else wait)
+
+
+def _unopened(ledger: Ledger, account: str, found: OpenPlan) -> bool:
     """Whether a planner died between its plan and the opening of its shards."""
-    for found in ledger.open_plans():
-        if found.account != account or found.opened or ledger.age_seconds(found.since) <= UNOPENED_SECONDS:
-            continue
-        try:
-            if ledger.plan(found.ref).refused is None:
-                return True
-        except FileNotFoundError:  # its planner died before the plan: there is nothing to open
-            continue
-    return False
+    if ledger.age_seconds(found.since) <= ledger.timing.unopened_seconds:
+        return False
+    try:
+        plan = ledger.plan(found.ref)
+    except FileNotFoundError:  # its planner died before the plan: there is nothing to open
+        return False
+    return plan.account == account and plan.refused is None  # the marker may be of a planner for another account
 
 
-def _summary(provider: Provider, shards: list[Shard], ended: int) -> str:
+def _summary(ledger: Ledger, provider: Provider, shards: list[Shard], listing: Listing, ended: int) -> str:
     if not shards:
         return f"{provider.name}: nothing open"
     states = Counter(str(shard.state) for shard in shards)
@@ -118,5 +176,24 @@ def _summary(provider: Provider, shards: list[Shard], ended: int) -> str:
         queue = f" ({tokens / 1e6:.1f}M of {limit / 1e6:.1f}M tokens enqueued)" if limit else ""
         parts.append(f"{waiting} waiting{queue}")
     parts += [f"{count} {state}" for state, count in sorted(states.items()) if state != "ended"]
-    reasons = {shard.last.reason for shard in shards if shard.state is State.BLOCKED and shard.last.reason}
-    return f"{provider.name}: {', '.join(parts)}" + "".join(f"; {reason}" for reason in sorted(reasons))
+    reasons = list(dict.fromkeys(_reasons(ledger, provider, shards, listing)))
+    more = [f"and {len(reasons) - _REASONS} reasons more"] if len(reasons) > _REASONS else []
+    return "; ".join([f"{provider.name}: {', '.join(parts)}", *reasons[:_REASONS], *more])
+
+
+def _reasons(ledger: Ledger, provider: Provider, shards: list[Shard], listing: Listing) -> Iterator[str]:
+    """What a person should know about the open shards."""
+    block = account_block(shards)
+    if block is not None:
+        yield f"nothing is sent: {block.last.reason}"
+    for shard in shards:
+        batch = listing.batches.get(shard.last.batch_id or "")
+        if batch is not None and batch.phase is not BatchPhase.ENDED:
+            note = remark(ledger, provider, shard, batch)
+            if note:
+                yield f"{note}; sent {ledger.age_seconds(shard.sent_at) / 3600:.1f} h ago"
+        elif shard.state in {State.BLOCKED, State.AMBIGUOUS} and shard.last.reason:
+            yield shard.last.reason
+        deletion = deletion_note(ledger, shard)
+        if deletion:
+            yield deletion

@@ -25,25 +25,34 @@ if TYPE_CHECKING:
 
 
 def cut_child(
-    ledger: Ledger, plan: PlanRecord, shard: Shard, curable: NDArray[np.bool_], summary: ResultSummary
+    ledger: Ledger, plan: PlanRecord, shard: Shard, curable: NDArray[np.bool_], *, summary: ResultSummary, results: str
 ) -> str | None:
     """Open the child shard before its parent is harvested; None if nothing is to be tried again.
 
-    Which requests is a function of the parent's results; the child's id is one of the parent's. A superseded plan has
-    no further rounds, and none begins that would go over the plan's budget.
+    Which requests is a function of the stored `results`, and so is the child's id: of two harvests that differ, each
+    cuts its own child, and only the one that the parent's journal names is ever sent. A superseded or canceled plan
+    has no further rounds, and none begins that would go over the plan's budget.
     """
-    if not curable.any() or shard.spec.round + 1 >= plan.max_attempts or not is_current(ledger, plan.ref):
+    if not curable.any() or not may_retry(ledger, plan, shard):
         return None
     wanted = int(curable.sum())
     if plan.max_cost_usd is not None and _committed_usd(ledger, plan, shard, wanted, summary) > plan.max_cost_usd:
         return None
-    return open_child(ledger, shard, curable, next_round=shard.spec.round + 1)
+    return open_child(ledger, shard, curable, results, next_round=shard.spec.round + 1)
 
 
-def open_child(ledger: Ledger, shard: Shard, wanted: NDArray[np.bool_], *, next_round: int) -> str:
-    """Write the requests of the child and open it. Done again, it opens the same child."""
-    name = shard_id(ledger.store_id, "child", shard.spec.account, shard.spec.shard_id)
+def may_retry(ledger: Ledger, plan: PlanRecord, shard: Shard) -> bool:
+    """Whether the plan has another round for requests of the shard, money aside."""
+    more = shard.spec.round + 1 < plan.max_attempts
+    return more and not ledger.is_canceled(plan.ref) and is_current(ledger, plan.ref)
+
+
+def open_child(
+    ledger: Ledger, shard: Shard, wanted: NDArray[np.bool_], results: str, *, next_round: int, part: int = 0
+) -> str:
+    """Write the requests of the child and open it. It waits until the parent's journal names it."""
     spec = shard.spec
+    name = shard_id(ledger.store_id, "child", spec.account, spec.shard_id, results, part)
     path = f"{ledger.files(spec)}/requests-{new_writer()}.parquet"
     all_bytes = kept_bytes = start = 0
     with (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from batch_assets.engine.status import generation_status, shards_of
+from batch_assets.engine.status import shards_of
 from batch_assets.fingerprint import halves
 from batch_assets.lifecycle import TERMINAL, State
 from batch_assets.planner import HashIndex
@@ -17,11 +17,12 @@ from batch_assets.schema import OutputSchema
 from batch_assets.tables import fingerprint_rows, stored_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from batch_assets.ledger import Ledger
+    from batch_assets.records import Shard
 
 REUSED_FILE = "reused.parquet"
 _FILE_SHIFT = 40
@@ -39,10 +40,14 @@ class ResultFile:
 
 def result_files(ledger: Ledger, plan: PlanRecord) -> list[ResultFile]:
     """The stored results of a plan in the order of their rounds; those it was given first."""
+    return _result_files(plan, list(shards_of(ledger, plan)))
+
+
+def _result_files(plan: PlanRecord, shards: Sequence[Shard | None]) -> list[ResultFile]:
     files = [ResultFile(path=f"{plan.draft}/{REUSED_FILE}", reused=True)] if plan.reused else []
     return files + [
         ResultFile(path=shard.last.results, reused=shard.state is State.SPLIT)
-        for shard in shards_of(ledger, plan)
+        for shard in shards
         if shard and shard.last.results
     ]
 
@@ -72,12 +77,11 @@ class Reuse:
         return reuse
 
     def _add(self, ledger: Ledger, plan: PlanRecord, *, results: bool) -> None:
-        for file in result_files(ledger, plan) if results else ():
+        shards = list(shards_of(ledger, plan))  # read once: what has no results in this reading is under way in it
+        for file in _result_files(plan, shards) if results else ():
             self.files.append(file.path)
             self._index_results(ledger, file.path)
-        if generation_status(ledger, plan.ref).settled:
-            return
-        for shard in shards_of(ledger, plan):
+        for shard in shards:
             if shard is None or shard.state not in TERMINAL:
                 for spec in [shard.spec] if shard else plan.shards:
                     with stored_batches(ledger.store, spec.path, ["fingerprint"]) as batches:

@@ -83,4 +83,4 @@ def is_current(ledger: Ledger, ref: PlanRef) -> bool:
 
 
 def _needs_telling(shard: Shard) -> bool:
-    return bool(shard.last.reason) and shard.state in {State.BLOCKED, State.AMBIGUOUS, State.WAITING, State.REFUSED}
+    return bool(shard.last.reason) and (shard.state not in TERMINAL or shard.state in {State.REFUSED, State.LOST})

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future
 from threading import Thread
 from typing import TYPE_CHECKING
 
 from batch_assets import tables
 from batch_assets.admission import admit
-from batch_assets.engine.harvest import close_without_results, failure
+from batch_assets.engine.cancel import cancel_surplus
 from batch_assets.engine.lease import hold_account
+from batch_assets.engine.setbacks import delete_input, put_off, refuse
 from batch_assets.engine.status import is_current
-from batch_assets.errors import Ambiguous, Blocked, ProviderError, QueueFull, Refused
+from batch_assets.errors import Ambiguous, Blocked, ProviderError, QueueFull, Refused, Terminal
 from batch_assets.fingerprint import custom_ids
-from batch_assets.lifecycle import Event, State
-from batch_assets.records import Outcome
+from batch_assets.lifecycle import TERMINAL, Event, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,12 +25,7 @@ if TYPE_CHECKING:
     from batch_assets.providers.protocol import Envelope, Provider
     from batch_assets.records import Shard
 
-CREATE_SECONDS = 300.0
-"""Total time that a create call may take."""
-INTENT_SECONDS = 600.0
-"""How long an intent is left alone: longer than its create call can take."""
-QUEUE_WAIT_SECONDS = 60.0
-"""How long a shard waits after a full queue, if the provider does not say."""
+_DAY_SECONDS = 86_400.0
 
 
 def submit_waiting(ledger: Ledger, provider: Provider, *, log: Callable[[str], None] = lambda _: None) -> int:
@@ -48,82 +44,143 @@ def send_admitted(
     ledger: Ledger, provider: Provider, shards: list[Shard], lease: Lease, *, log: Callable[[str], None]
 ) -> int:
     """Send the admitted ones of an account's open shards. Stops at the first sign that the account cannot go on."""
+    if account_block(shards) is not None:
+        return 0
     waiting = [shard for shard in shards if is_due(ledger, shard)]
     sent = 0
     for shard in admit(waiting, shards, provider.queue):
-        if not is_current(ledger, shard.spec.plan):
-            ledger.advance(shard, Event.SUPERSEDE, reason="a newer plan of the partition has its requests")
-            continue
+        if unwanted(ledger, shard) is not None:
+            continue  # the next advance closes it
         lease.renew()
-        after = send(ledger, provider, shard, log=log)
+        after = send(ledger, provider, shard, lease, log=log)
         if after is None:
             continue
-        if after.state is not State.SUBMITTED:
-            log(f"shard {shard.spec.shard_id} is {after.state}: {after.last.reason}")
-            if after.state is not State.REFUSED:
-                break
-        sent += after.state is State.SUBMITTED
+        if after.state is State.SUBMITTED:
+            sent += 1
+            continue
+        log(f"shard {shard.spec.shard_id} is {after.state}: {after.last.reason}")
+        if after.state is not State.REFUSED and not (after.state is State.BLOCKED and not after.last.whole_account):
+            break
     return sent
 
 
+def account_block(shards: list[Shard]) -> Shard | None:
+    """The shard whose block says that nothing of the account can be sent now; None if there is none."""
+    return next((shard for shard in shards if shard.state is State.BLOCKED and shard.last.whole_account), None)
+
+
+def unwanted(ledger: Ledger, shard: Shard) -> tuple[Event, str] | None:
+    """What becomes of a shard that was not sent and need not be: the event, and the reason. None if it is wanted."""
+    spec = shard.spec
+    if spec.parent is not None:
+        parent = ledger.find_shard(spec.account, spec.parent)
+        if parent is not None and parent.state in TERMINAL and spec.shard_id not in parent.last.children:
+            return Event.SUPERSEDE, "its parent was harvested by another process"
+    if ledger.is_canceled(spec.plan):
+        return Event.CANCEL, "canceled before it was sent"
+    if not is_current(ledger, spec.plan):
+        return Event.SUPERSEDE, "a newer plan of the partition has its requests"
+    return None
+
+
 def is_due(ledger: Ledger, shard: Shard) -> bool:
-    """Whether a shard waits to be sent and nothing asks it to wait longer."""
+    """Whether a shard waits to be sent and nothing asks it to wait longer.
+
+    A child counts once its parent names it: until then another harvest of the parent may cut it differently.
+    """
     if shard.state is not State.WAITING or shard.spec.waits_for_earlier:
         return False
-    return shard.last.retry_after_seconds is None or ledger.age_seconds(shard.since) >= shard.last.retry_after_seconds
+    wait = shard.last.retry_after_seconds
+    if wait is not None and ledger.age_seconds(shard.since) < wait:
+        return False
+    if shard.spec.parent is None:
+        return True
+    parent = ledger.find_shard(shard.spec.account, shard.spec.parent)
+    return parent is not None and shard.spec.shard_id in parent.last.children
 
 
-def send(ledger: Ledger, provider: Provider, shard: Shard, *, log: Callable[[str], None]) -> Shard | None:
+def send(ledger: Ledger, provider: Provider, shard: Shard, lease: Lease, *, log: Callable[[str], None]) -> Shard | None:
     """Send one waiting shard. None if another process was first. Raises Transient if the upload failed.
 
     The intent is durable before the create call; whatever that call answers, or does not, is made durable after it.
     """
+    timing = ledger.timing
     plan = ledger.plan(shard.spec.plan)
     envelope = provider.envelope(plan.request)
-    input_file = provider.upload(f"{shard.spec.shard_id}.jsonl", wire_lines(ledger, shard, envelope))
+    try:
+        input_file = provider.upload(f"{shard.spec.shard_id}.jsonl", wire_lines(ledger, shard, envelope))
+    except Refused as error:
+        return refuse(ledger, shard, error)
+    except Terminal as error:
+        return put_off(ledger, shard, Event.BLOCK, str(error), whole_account=True)
+    try:
+        anchor = provider.newest()
+    except Terminal as error:
+        delete_input(provider, input_file, log)
+        return put_off(ledger, shard, Event.BLOCK, str(error), whole_account=True)
+    lease.renew()  # the upload may have taken long
+    begun = time.monotonic()
     intent = ledger.advance(
         shard,
         Event.INTEND,
         input_file=input_file,
-        anchor=provider.newest(),
-        lease_seconds=INTENT_SECONDS,
+        input_deleted=False,
+        anchor=anchor,
+        lease_seconds=timing.intent_seconds,
         attempt=shard.last.attempt + 1,
     )
     if intent is None:
-        if input_file is not None:
-            provider.delete_input(input_file)
+        delete_input(provider, input_file, log)
         return None
-    try:
-        batch_id = within(
-            CREATE_SECONDS,
-            lambda: provider.create(
-                stamp=ledger.stamp(shard.spec),
-                request=plan.request,
-                input_file=input_file,
-                lines=lambda: wire_lines(ledger, shard, envelope),
-                timeout_seconds=CREATE_SECONDS,
-            ),
+
+    def create() -> str:
+        if time.monotonic() - begun > timing.intent_seconds - timing.create_seconds:
+            raise _TooLate("this process slept, and its intent may not outlast the create call")
+        return provider.create(
+            stamp=ledger.stamp(shard.spec),
+            request=plan.request,
+            input_file=input_file,
+            lines=lambda: wire_lines(ledger, shard, envelope),
+            timeout_seconds=timing.create_seconds,
         )
+
+    try:
+        batch_id = within(timing.create_seconds, create)
     except ProviderError as error:
-        return _not_accepted(ledger, provider, intent, error)
+        after = _not_accepted(ledger, intent, error)
+        if not isinstance(error, Ambiguous):
+            delete_input(provider, input_file, log)
+        return after
     return _accepted(ledger, provider, intent, batch_id, log=log)
+
+
+class _TooLate(ProviderError):
+    """The create call was not made: too little of the intent's time was left."""
 
 
 def _accepted(
     ledger: Ledger, provider: Provider, intent: Shard, batch_id: str, *, log: Callable[[str], None]
 ) -> Shard | None:
-    """Record the batch. A submitter so late that its shard was settled without it cancels its own batch."""
+    """Record the batch, however late: a shard that another process doubted meanwhile takes it all the same.
+
+    Where that process has sent the shard again, this batch is canceled: it is one too many.
+    """
     spec = intent.spec
     log(f"shard {spec.shard_id}: {spec.requests:,} requests sent as {batch_id}")
-    if ledger.claim_batch(spec, batch_id):
-        accepted = ledger.advance(intent, Event.ACCEPT, batch_id=batch_id)
-        if accepted is not None:
-            return accepted
-        if ledger.shard(spec.account, spec.shard_id).last.batch_id == batch_id:
+    kept = provider.limits.results_kept_days * _DAY_SECONDS
+    if not ledger.claim_batch(spec, batch_id):
+        cancel_surplus(ledger, provider, batch_id, log=log)
+        return None
+    accepted = ledger.advance(intent, Event.ACCEPT, batch_id=batch_id, kept_seconds=kept)
+    while accepted is None:
+        now = ledger.shard(spec.account, spec.shard_id)
+        if now.last.batch_id == batch_id:
             return None  # another process found it and recorded it
-    log(f"shard {spec.shard_id}: settled by another process meanwhile; canceling {batch_id}")
-    provider.cancel(batch_id)
-    return None
+        if now.state not in {State.AMBIGUOUS, State.WAITING}:
+            cancel_surplus(ledger, provider, batch_id, log=log)
+            return None
+        accepted = ledger.advance(now, Event.FIND, batch_id=batch_id, kept_seconds=kept)
+    return accepted
 
 
 def within(seconds: float, call: Callable[[], str]) -> str:
@@ -148,22 +205,19 @@ def within(seconds: float, call: Callable[[], str]) -> str:
         raise Ambiguous(f"creating a batch took longer than {seconds:.0f} s") from error
 
 
-def _not_accepted(ledger: Ledger, provider: Provider, intent: Shard, error: ProviderError) -> Shard | None:
+def _not_accepted(ledger: Ledger, shard: Shard, error: ProviderError) -> Shard | None:
     """Record why the create call gave no batch."""
     reason = str(error)
-    if isinstance(error, Ambiguous):
-        return ledger.advance(intent, Event.DOUBT, reason=reason)
-    if intent.last.input_file is not None:
-        provider.delete_input(intent.last.input_file)
+    if isinstance(error, _TooLate):
+        return ledger.advance(shard, Event.ABORT, reason=reason, input_file=None)
     if isinstance(error, QueueFull):
-        wait = error.retry_after_seconds or QUEUE_WAIT_SECONDS
-        return ledger.advance(intent, Event.QUEUE_FULL, reason=reason, retry_after_seconds=wait, input_file=None)
+        wait = error.retry_after_seconds
+        return put_off(ledger, shard, Event.QUEUE_FULL, reason, wait_seconds=wait)
     if isinstance(error, Blocked):
-        return ledger.advance(intent, Event.BLOCK, reason=reason, input_file=None)
+        return put_off(ledger, shard, Event.BLOCK, reason, whole_account=error.whole_account)
     if isinstance(error, Refused):
-        refused = failure(Outcome.ERRORED, f"the provider refused the batch: {reason}", error.code or "refused")
-        return close_without_results(ledger, intent, Event.REFUSE, refused)
-    return ledger.advance(intent, Event.DOUBT, reason=f"unexpected: {reason}")
+        return refuse(ledger, shard, error)
+    return ledger.advance(shard, Event.DOUBT, reason=reason)
 
 
 def wire_lines(ledger: Ledger, shard: Shard, envelope: Envelope) -> Iterator[bytes]:

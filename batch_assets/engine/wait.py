@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from batch_assets.engine.advance import advance_account
 from batch_assets.engine.poll import poll_account
 from batch_assets.engine.status import plan_status
-from batch_assets.errors import Transient
+from batch_assets.errors import Blocked, Transient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ def wait_for(
 ) -> list[PlanStatus]:
     """Poll and advance until every plan is settled, or the time is over; returns where they stand then.
 
-    A call that fails for the moment is made again; `interval_seconds` grows to its full length from a tenth of it.
+    A call that fails is made again; `interval_seconds` grows to its full length from a tenth of it.
     """
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     pause = interval_seconds / 10
@@ -38,7 +38,7 @@ def wait_for(
         try:
             if poll_account(ledger, provider).needs_advance:
                 advance_account(ledger, provider, log=log)
-        except Transient as error:
+        except (Transient, Blocked) as error:
             log(str(error))
         statuses = [plan_status(ledger, ref) for ref in refs]
         if on_progress is not None:

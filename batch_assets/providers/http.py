@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from batch_assets.errors import Ambiguous, Blocked, NotFound, ProviderError, QueueFull, Refused, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+T = TypeVar("T")
+
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 60.0
 _TRANSPORTS = ("httpx", "httpcore", "requests", "urllib3", "google.auth", "google.resumable_media")
 
 
@@ -57,7 +62,7 @@ def reading_error(answer: Answer) -> ProviderError:
     if status == 404:
         return NotFound(text, **facts)  # type: ignore[arg-type]  # one dict for all of them
     if status in {401, 402, 403} or answer.out_of_money:
-        return Blocked(text, **facts)
+        return Blocked(text, **facts)  # type: ignore[arg-type]
     if status in {408, 409, 429} or status >= 500:
         return Transient(text, retry_after_seconds=retry_after_seconds(answer.headers), **facts)
     return Refused(text, **facts)  # type: ignore[arg-type]
@@ -80,3 +85,19 @@ def creating_error(answer: Answer) -> ProviderError:
 def is_connection_error(error: Exception) -> bool:
     """Whether an exception is one of an HTTP library: SDKs let them through raw while a body is read."""
     return isinstance(error, OSError) or type(error).__module__.startswith(_TRANSPORTS)
+
+
+def retried(call: Callable[[], T], retries: int) -> T:
+    """What a call that may be repeated gives, made again after a Transient: for SDKs whose own retries have no bound.
+
+    A pause that the provider asks for is kept, up to a minute; a longer one is the caller's.
+    """
+    for attempt in range(retries):
+        try:
+            return call()
+        except Transient as error:
+            pause = error.retry_after_seconds or _FIRST_PAUSE_SECONDS * 2**attempt
+            if pause > _LONGEST_PAUSE_SECONDS:
+                raise
+            time.sleep(pause)
+    return call()
