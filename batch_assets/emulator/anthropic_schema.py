@@ -17,6 +17,7 @@ _UNSUPPORTED = (
     *("minLength", "maxLength", "maxItems", "uniqueItems", "minProperties", "maxProperties", "patternProperties"),
     *("oneOf", "not", "if", "then", "else", "prefixItems", "contains"),
 )
+_MAX_UNIONS = 16  # an error of the API that users report, 2026-07
 _BOUND = re.compile(
     r"\b(minimum|maximum|exclusiveMinimum|exclusiveMaximum|multipleOf|minLength|maxLength|minItems|maxItems): "
     r"(-?\d+(?:\.\d+)?)"
@@ -28,6 +29,12 @@ _PATTERN = re.compile(r"\bpattern: (.+?)(?=, \w+: |$)")
 def objection(schema: bytes) -> str | None:
     """Why structured outputs do not take `schema` (JSON), None when they do."""
     document = orjson.loads(schema)
+    unions = schema.count(b'"anyOf":[')
+    if unions > _MAX_UNIONS:
+        return (
+            f"Schemas contains too many parameters with union types ({unions} parameters with type arrays or anyOf; "
+            f"limit: {_MAX_UNIONS})"
+        )
     return _objection(document, document, ())
 
 

@@ -5,7 +5,8 @@ a batch holds at most 100,000 requests or 256 MB, sent inline with the create ca
 shows nothing of ours; tallies stay 0 until the whole batch ends; parameters are checked later, request by request, but
 a custom_id that breaks the pattern refuses the whole batch at once; there is no batch-level failure, and every request
 gets a line; errored, canceled and expired requests are not billed; results are kept for 29 days.
-The API version 2026-10-21, which SDK 2 speaks, refuses temperature, top_p and top_k.
+The API version 2026-10-21, which SDK 2 speaks, refuses temperature, top_p and top_k. A schema has at most 16 unions
+(the API's own error, quoted in vercel/ai #17268, 2026-07); an optional field is one.
 """
 
 from __future__ import annotations
@@ -22,13 +23,7 @@ import orjson
 from anthropic.types.messages import MessageBatch
 
 from batch_assets.admission import QueueLimits
-from batch_assets.errors import (
-    Ambiguous,
-    ConfigError,
-    SchemaError,
-    Transient,
-    UnknownStatus,
-)
+from batch_assets.errors import Ambiguous, ConfigError, SchemaError, Transient
 from batch_assets.providers.http import Answer, creating_error, is_connection_error, reading_error, split_lines
 from batch_assets.providers.protocol import ResultLine
 from batch_assets.records import BatchInfo, BatchPhase, Limits, Outcome, Request
@@ -56,18 +51,20 @@ _FINISH = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", 
 _CURABLE = frozenset({"api_error", "overloaded_error", "rate_limit_error", "timeout_error"})
 _REFUSED_PARAMS = {
     "stream": "a batch has no stream",
-    "speed": "the batch API refuses it",
-    "store": "the batch API refuses it",
-    "previous_thread_event_id": "the batch API refuses it",
-    "cache_hint": "the batch API refuses it",
-    "context_hint": "the batch API refuses it",
     "messages": "the prompt makes the messages",
     "system": "set `system`",
     "model": "set `model`",
     "max_tokens": "set `max_output_tokens`",
     "output_config": "set `output_type`",
+    **dict.fromkeys(
+        ("speed", "store", "previous_thread_event_id", "cache_hint", "context_hint", "research_preview_2026_02"),
+        "the batch API refuses it",
+    ),
 }
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
+_MAX_UNIONS = 16
+_NO_MONEY = ("spend_limit", "credit balance is too low")
+"""In the cause of a 429 (SDK 2.12), and in the words of a 400 (before 2026 it was one; now it is a 402)."""
 
 
 class AnthropicEnvelope:
@@ -102,6 +99,20 @@ def _params(request: Request, content: str, *, prompt_caching: bool) -> dict[str
     return params
 
 
+def _check_schema(schema: dict[str, Any]) -> None:
+    """Raise SchemaError for an output type that structured outputs do not take."""
+    try:
+        transformed = anthropic.transform_schema(schema)
+    except ValueError as error:
+        raise SchemaError(f"the output type cannot be expressed for Anthropic: {error}") from error
+    unions = orjson.dumps(transformed).count(b'"anyOf":[')
+    if unions > _MAX_UNIONS:
+        raise SchemaError(
+            f"the output type has {unions} optional fields or unions; Anthropic takes {_MAX_UNIONS}. Give some of them "
+            "a value that means `none`, an empty text say, or split the type"
+        )
+
+
 class AnthropicProvider:
     """One Anthropic workspace: a key belongs to one, and lists the batches of that one."""
 
@@ -123,7 +134,10 @@ class AnthropicProvider:
         queue: QueueLimits | None = None,
         listing_grace_seconds: float = 180,
     ) -> None:
-        """`workspace` names the account where several keys of one host belong to different workspaces."""
+        """`workspace` names the account where several keys of one host belong to different workspaces.
+
+        Its id (`wrkspc_...`) is sent with every call: a key of another workspace is refused then.
+        """
         self.name = name
         self.queue = queue or QueueLimits()
         self.listing_grace_seconds = listing_grace_seconds
@@ -135,6 +149,8 @@ class AnthropicProvider:
             "timeout": timeout_seconds,
             "max_retries": max_retries,
         }
+        if workspace is not None and workspace.startswith("wrkspc_"):
+            self._settings["default_headers"] = {"anthropic-workspace-id": workspace}
 
     def __repr__(self) -> str:
         return f"AnthropicProvider(name={self.name!r})"
@@ -176,10 +192,7 @@ class AnthropicProvider:
                     f"(anthropic {anthropic.__version__}) refuses; leave it out, or install anthropic<2"
                 )
         if request.json_schema is not None:
-            try:
-                anthropic.transform_schema(request.json_schema)
-            except ValueError as error:
-                raise SchemaError(f"the output type cannot be expressed for Anthropic: {error}") from error
+            _check_schema(request.json_schema)
 
     def envelope(self, request: Request) -> AnthropicEnvelope:
         """The constant part of the requests."""
@@ -233,7 +246,7 @@ class AnthropicProvider:
 
     def console_url(self, batch_id: str) -> str | None:
         """Where a person looks at the batch."""
-        return f"https://platform.claude.com/workspaces/default/batches/{batch_id}"
+        return f"https://platform.claude.com/workspaces/{self._workspace or 'default'}/batches/{batch_id}"
 
     # ------------------------------------------------------------ the one call that costs money
 
@@ -289,19 +302,16 @@ class AnthropicProvider:
             code=str(own["type"]) if "type" in own else None,
             message=message,
             headers=error.response.headers,
-            out_of_money=isinstance(details, dict) and "spend_limit" in str(details.get("error_code")),
+            out_of_money=any(words in f"{details} {message}" for words in _NO_MONEY),
             unknown_model=error.status_code == 404 and "model" in message,
         )
 
     def _info(self, batch: MessageBatch) -> BatchInfo:
-        phase = _PHASES.get(batch.processing_status)
-        if phase is None:
-            raise UnknownStatus(batch.processing_status, provider=self.name, batch_id=batch.id)
         counts = batch.request_counts
         unbilled = counts.errored + counts.canceled + counts.expired
         return BatchInfo(
             batch_id=batch.id,
-            phase=phase,
+            phase=_PHASES.get(batch.processing_status, BatchPhase.UNKNOWN),
             raw_status=batch.processing_status,
             created_at=batch.created_at,
             stamp=None,
