@@ -77,7 +77,7 @@ def creating_error(answer: Answer) -> ProviderError:
         return Ambiguous(text, **facts)  # type: ignore[arg-type]
     if status == 429 and not answer.out_of_money:
         return QueueFull(text, retry_after_seconds=retry_after_seconds(answer.headers), **facts)
-    if status in {401, 402, 403, 429} or answer.unknown_model:
+    if status in {401, 402, 403} or answer.out_of_money or answer.unknown_model:
         return Blocked(text, whole_account=not answer.unknown_model, **facts)
     return Refused(text, **facts)  # type: ignore[arg-type]
 
