@@ -86,6 +86,8 @@ class _Night:
     def refs(self) -> list[PlanRef]:
         """The plan of each partition: those that the run resumes, else the ones that it makes now."""
         resumed = self._resumed()
+        if self.store.wait_seconds is None and set(self.partitions) - set(resumed):
+            check_resumable(self.context)  # before planning: what a plan leaves waiting is sent by the next advance
         return [
             resumed[partition] if partition in resumed else self._planned(partition) for partition in self.partitions
         ]
@@ -182,12 +184,10 @@ class _Night:
             return
         if self.store.wait_seconds is not None:
             self._raise_waited(statuses)
-        check_resumable(self.context)
         park(self.context, self.ledger, refs, statuses, hold=self.store.hold == "auto")
 
     def _send(self, refs: list[PlanRef], statuses: list[PlanStatus]) -> list[PlanStatus]:
         if self.store.wait_seconds is None:
-            check_resumable(self.context)
             sent = submit_waiting(self.ledger, self.provider, log=self.context.log.info)
             self.context.log.info(f"{sent} batch(es) sent to {self.provider.name}")
             return self.statuses(refs)

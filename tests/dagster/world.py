@@ -14,7 +14,9 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.asset_key import AssetKey
+from dagster._core.definitions.selector import JobSubsetSelector
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
 from dagster._core.instance_for_test import instance_for_test
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.test_utils import create_test_daemon_workspace_context
@@ -126,6 +128,33 @@ class World:
         backfill = self.instance.get_backfill(backfill_id)
         assert backfill is not None
         self.instance.update_backfill(backfill.with_status(BulkActionStatus.CANCELING))
+
+    def re_execute(self, run: dg.DagsterRun) -> str:
+        """What the button on a run's page does. Returns the new run's id."""
+        context = self._workspace.create_request_context()
+        location = context.get_code_location("pipeline")
+        selector = JobSubsetSelector(
+            location_name="pipeline",
+            repository_name=next(iter(location.get_repositories())),
+            job_name=run.job_name,
+            op_selection=None,
+            asset_selection=run.asset_selection,
+        )
+        again = self.instance.create_reexecuted_run(
+            request_context=context,
+            parent_run=run,
+            code_location=location,
+            remote_job=location.get_job(selector),
+            strategy=ReexecutionStrategy.ALL_STEPS,
+            use_parent_run_tags=True,
+        )
+        self.instance.submit_run(again.run_id, context)
+        return again.run_id
+
+    def repository(self) -> dg.RepositoryDefinition:
+        """The definitions, in this process."""
+        (origin,) = self._workspace.create_request_context().code_locations
+        return next(iter(origin._loaded_repositories.definitions_by_name.values()))
 
     # ------------------------------------------------------------ what people see
 

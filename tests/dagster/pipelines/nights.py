@@ -13,6 +13,7 @@ from batch_assets.dagster import BatchStore, OpenAIBatchResource, Upstream, batc
 
 FOLDER = Path(__file__).parent
 DAYS = dg.DailyPartitionsDefinition("2025-01-01", end_date="2025-02-01")
+RATED = os.environ.get("NIGHTS_RATED", "rated")
 WHOLE_RANGE = (
     dg.BackfillPolicy.multi_run(1) if os.environ.get("NIGHTS_POLICY") == "each" else dg.BackfillPolicy.single_run()
 )
@@ -63,7 +64,7 @@ def classified(summarized: Upstream):
     return summarized.batches()
 
 
-@batch_asset(prompt="How angry? {{ text }}", output_type=Mood, max_cost_usd="0.01", **COMMON)
+@batch_asset(name=RATED, prompt="How angry? {{ text }}", output_type=Mood, max_cost_usd="0.01", **COMMON)
 def rated(tickets: Upstream):
     return tickets
 
@@ -73,7 +74,12 @@ def some_rows(classified: dict[str, pd.DataFrame]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=all(len(frame) > 0 for frame in classified.values()))
 
 
-@dg.asset(partitions_def=DAYS, io_manager_key="batch_tables", backfill_policy=WHOLE_RANGE)
+@dg.asset(
+    partitions_def=DAYS,
+    io_manager_key="batch_tables",
+    backfill_policy=WHOLE_RANGE,
+    ins={"rated": dg.AssetIn(key=RATED)},
+)
 def digest(classified: dict[str, pd.DataFrame], rated: dict[str, pd.DataFrame]) -> dict:
     return {
         day: classified[day][["id", "text", "intent"]].merge(rated[day][["id", "mood"]], on="id") for day in classified

@@ -1,0 +1,110 @@
+"""The sensors, the jobs, and what a person does in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+import pytest
+from conftest import Nights, write_night
+from dagster._core.scheduler.instigation import InstigatorStatus
+from world import World
+
+from batch_assets.ledger import Ledger
+from batch_assets.storage.local import LocalStore
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::dagster.BetaWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of the daemons themselves
+]
+
+
+def _ledger(nights: Nights) -> Ledger:
+    return Ledger.open(LocalStore(nights.folder / "store"), "default")
+
+
+def _job(world: World, name: str, config: dict[str, Any]) -> dg.DagsterRun:
+    """Launch a job of the location as the UI does, and run it."""
+    repository = world.repository()
+    result = repository.get_job(name).execute_in_process(instance=world.instance, run_config=config)
+    return result.dagster_run
+
+
+def test_batch_cancel_gives_up_a_night_and_keeps_what_was_finished(nights: Nights, night_world: World) -> None:
+    backfill = night_world.backfill(["tickets", "summarized"], nights.days)
+    night_world.round(times=2)
+    config = {"ops": {"batch_cancel_plans": {"config": {"asset": "summarized", "partitions": nights.days[:1]}}}}
+    with pytest.raises(Exception, match="lands together"):
+        _job(night_world, "batch_cancel", config)
+    config = {"ops": {"batch_cancel_plans": {"config": {"asset": "summarized"}}}}
+    assert _job(night_world, "batch_cancel", config).status.value == "SUCCESS"
+    assert not _ledger(nights).waits()
+    assert night_world.until_ended(backfill) == "COMPLETED_FAILED"
+    assert nights.bought == 0
+    (parked,) = [run for run in night_world.runs() if "batch_assets/parked" in run.tags]
+    assert parked.tags["batch_assets/abandoned"].startswith("canceled by run")
+
+
+def test_what_has_vanished_is_abandoned_and_stops_nobody(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    with nights.world() as opened:
+        opened.backfill(["tickets", "summarized", "rated"], nights.days)
+        opened.round(times=2)
+        assert {wait.asset for wait in _ledger(nights).waits()} == {"summarized", "rated"}
+    nights.emulator.advance(3601)
+    monkeypatch.setenv("NIGHTS_RATED", "mood")
+    with nights.world(code_server=True) as renamed:
+        for _ in range(4):  # without the backfill daemon, which itself fails a backfill of an asset that is gone
+            renamed.sensors()
+            renamed.queue()
+        assert not _ledger(nights).waits()
+        assert {tick.status.value for tick in renamed.ticks("batch_resume")} <= {"SUCCESS", "SKIPPED"}
+        assert [len(nights.table("summarized", day)) for day in nights.days] == [4, 4, 4]
+        (parked,) = [run for run in renamed.runs() if "batch_assets/parked" in run.tags]
+        assert parked.tags["batch_assets/abandoned"] == "abandoned: the asset rated is no longer defined"
+
+
+def test_a_stopped_sensor_is_said_before_anything_is_sent(nights: Nights, night_world: World) -> None:
+    night_world.round()
+    (state,) = [one for one in night_world.instance.all_instigator_state() if one.instigator_name == "batch_resume"]
+    night_world.instance.update_instigator_state(state.with_status(InstigatorStatus.STOPPED))
+    backfill = night_world.backfill(["tickets", "rated"], nights.days[:1])
+    assert night_world.until_ended(backfill) == "COMPLETED_FAILED"
+    (failed,) = [run for run in night_world.runs() if run.status.value == "FAILURE"]
+    (event,) = night_world.instance.all_logs(failed.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    said = event.dagster_event.step_failure_data.user_failure_data.description
+    assert "the sensor batch_resume is stopped" in said
+    nights.emulator.advance(3601)
+    assert nights.bought == 0
+
+
+def test_a_provider_that_fails_is_asked_again_later(nights: Nights, night_world: World) -> None:
+    backfill = night_world.backfill(["tickets", "rated"], nights.days[:1])
+    night_world.round(times=2)
+    nights.emulator.advance(3601)
+    nights.emulator.arm("refused", operation="batches.list", status=500, times=20)
+    night_world.round()
+    assert night_world.ticks("batch_poll")[0].status.value == "SKIPPED"
+    assert "500" in night_world.ticks("batch_poll")[0].skip_reason
+    nights.emulator.clear_faults()
+    assert night_world.until_ended(backfill) == "COMPLETED_SUCCESS"
+
+
+def test_a_re_execution_of_a_failed_night_plans_anew(nights: Nights, night_world: World) -> None:
+    """A re-execution copies the tags of a resume run; it is a person's, and looks at the source again."""
+    write_night(nights.folder, "2025-01-02", [f"much {number} " * 9000 for number in range(14)])
+    backfill = night_world.backfill(["tickets", "rated"], nights.days[:2])
+    night_world.round(times=2)
+    nights.emulator.advance(3601)
+    assert night_world.until_ended(backfill) == "COMPLETED_FAILED"
+    (failed,) = [run for run in night_world.runs() if run.status.value == "FAILURE"]
+    write_night(nights.folder, "2025-01-02", ["short"])
+    tickets = night_world.backfill(["tickets"], ["2025-01-02"])
+    assert night_world.until_ended(tickets) == "COMPLETED_SUCCESS"
+    again = night_world.re_execute(failed)
+    assert night_world.instance.get_run_by_id(again).tags["batch_assets/resumes"]
+    night_world.round(times=2)
+    assert "batch_assets/parked" in night_world.instance.get_run_by_id(again).tags
+    nights.emulator.advance(3601)
+    night_world.round(times=4)
+    assert len(nights.table("rated", "2025-01-02")) == 1
+    assert not _ledger(nights).waits()
