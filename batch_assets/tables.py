@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Self
 
+    import pyarrow.fs as pafs
     from numpy.typing import NDArray
 
     from batch_assets.storage.protocol import ObjectStore
@@ -157,13 +158,16 @@ class TableStore:
 
     def path(self, asset: str, partition: str | None) -> str:
         """Path of a partition's table; dimensions of a partition key (joined by `|`) are folders."""
-        parts = [encode_key(part) for part in asset.split("/")]
-        if partition is None:
-            parts[-1] += ".parquet"
-        else:
-            dimensions = [encode_key(part) for part in partition.split("|")]
-            parts += [*dimensions[:-1], f"{dimensions[-1]}.parquet"]
-        return str(Path(self.root, *parts))
+        return str(Path(self.root, table_name(asset, partition)))
+
+    @property
+    def filesystem(self) -> pafs.FileSystem | None:
+        """What reads `file`; None for the local one."""
+        return None
+
+    def file(self, asset: str, partition: str | None) -> str:
+        """Path of a partition's table in `filesystem`."""
+        return self.path(asset, partition)
 
     def exists(self, asset: str, partition: str | None) -> bool:
         """Whether a table has been published."""
@@ -190,7 +194,7 @@ class TableStore:
         lock = Path(self.root, ".tmp", encode_key(f"{asset}|{partition}") + ".lock")
         with lock.open("w") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            if target.is_file() and _generation(target, _metadata(file).get(LEDGER)) > generation:
+            if target.is_file() and _generation(target, table_facts(file).get(LEDGER)) > generation:
                 return False
             with file.open("rb") as written:
                 os.fsync(written.fileno())
@@ -200,11 +204,23 @@ class TableStore:
 
 def _generation(table: Path, ledger: bytes | None) -> int:
     """The generation of a table of this ledger; 0 for any other file."""
-    facts = _metadata(table)
+    facts = table_facts(table)
     return int(facts[GENERATION]) if ledger is not None and facts.get(LEDGER) == ledger else 0
 
 
-def _metadata(table: Path) -> dict[bytes, bytes]:
+def table_name(asset: str, partition: str | None) -> str:
+    """A partition's table below the root of the tables."""
+    parts = [encode_key(part) for part in asset.split("/")]
+    if partition is None:
+        parts[-1] += ".parquet"
+    else:
+        dimensions = [encode_key(part) for part in partition.split("|")]
+        parts += [*dimensions[:-1], f"{dimensions[-1]}.parquet"]
+    return "/".join(parts)
+
+
+def table_facts(table: Path) -> dict[bytes, bytes]:
+    """What a table's file says of itself: GENERATION, PLAN_ID, LEDGER. Empty for a file that is not whole."""
     try:
         return pq.read_metadata(table).metadata or {}
     except pa.ArrowInvalid:
