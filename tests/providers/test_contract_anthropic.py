@@ -1,0 +1,48 @@
+"""Anthropic's adapter against the contract."""
+
+from typing import Any
+
+from batch_assets.provider_contract import ProviderContract
+from batch_assets.providers.anthropic import AnthropicProvider
+
+OPTIONAL = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+
+
+class TestAnthropic(ProviderContract):
+    model = "claude-haiku-4-5"
+    emulated = "anthropic"
+    key_variable = "ANTHROPIC_API_KEY"
+    status_of_canceled = None
+    status_of_expired = None
+    fails_as_a_whole = False
+    frame_bytes = len('{"requests":[]}') - 1  # the last line feed has no comma
+    refused_params = {
+        "stream": True,
+        "speed": "fast",
+        "store": True,
+        "cache_hint": "x",
+        "temperature": 0.5,
+        "top_p": 0.5,
+        "top_k": 5,
+        "system": "x",
+        "output_config": {},
+        "max_tokens": 5,
+    }
+    refused_schemas = [
+        {
+            "type": "object",
+            "properties": {f"field_{i}": OPTIONAL for i in range(17)},
+            "required": [f"field_{i}" for i in range(17)],
+            "additionalProperties": False,
+        },
+        {"type": "object", "properties": {"a": {}}, "required": ["a"], "additionalProperties": False},
+    ]
+    out_of_money = [
+        {"status": 429, "code": "enforced_spend_limit_reached"},
+        {"status": 429, "code": "contract_spend_limit_reached"},
+        {"status": 400, "message": "Your credit balance is too low to access the Anthropic API."},
+        {"status": 402},
+    ]
+
+    def provide(self, emulator: Any, secret: str, retries: int = 0) -> AnthropicProvider:
+        return AnthropicProvider(api_key=secret, base_url=emulator.anthropic_base_url, max_retries=retries)

@@ -1,0 +1,25 @@
+"""OpenAI's adapter against the contract."""
+
+from typing import Any
+
+from batch_assets.provider_contract import ProviderContract
+from batch_assets.providers.openai import OpenAIProvider
+
+
+class TestOpenAI(ProviderContract):
+    model = "gpt-5-mini"
+    emulated = "openai"
+    key_variable = "OPENAI_API_KEY"
+    refused_params = {"stream": True, "n": 2, "messages": [], "model": "gpt-5", "response_format": {}, "max_tokens": 5}
+    refused_schemas = [
+        {
+            "type": "object",
+            "properties": {"a": {"type": "string", "pattern": "(?=x)"}},
+            "required": ["a"],
+            "additionalProperties": False,
+        },
+    ]
+    out_of_money = [{"status": 429, "code": "insufficient_quota"}, {"status": 429, "code": "billing_not_active"}]
+
+    def provide(self, emulator: Any, secret: str, retries: int = 0) -> OpenAIProvider:
+        return OpenAIProvider(api_key=secret, base_url=emulator.openai_base_url, max_retries=retries)
