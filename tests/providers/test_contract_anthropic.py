@@ -1,6 +1,6 @@
 """Anthropic's adapter against the contract."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from batch_assets.provider_contract import ProviderContract
 from batch_assets.providers.anthropic import AnthropicProvider
@@ -16,7 +16,7 @@ class TestAnthropic(ProviderContract):
     status_of_expired = None
     fails_as_a_whole = False
     frame_bytes = len('{"requests":[]}') - 1  # the last line feed has no comma
-    refused_params = {
+    refused_params: ClassVar = {
         "stream": True,
         "speed": "fast",
         "store": True,
@@ -28,7 +28,7 @@ class TestAnthropic(ProviderContract):
         "output_config": {},
         "max_tokens": 5,
     }
-    refused_schemas = [
+    refused_schemas: ClassVar = [
         {
             "type": "object",
             "properties": {f"field_{i}": OPTIONAL for i in range(17)},
@@ -37,7 +37,7 @@ class TestAnthropic(ProviderContract):
         },
         {"type": "object", "properties": {"a": {}}, "required": ["a"], "additionalProperties": False},
     ]
-    out_of_money = [
+    out_of_money: ClassVar = [
         {"status": 429, "code": "enforced_spend_limit_reached"},
         {"status": 429, "code": "contract_spend_limit_reached"},
         {"status": 400, "message": "Your credit balance is too low to access the Anthropic API."},

@@ -1,6 +1,6 @@
 """OpenAI's adapter against the contract."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from batch_assets.provider_contract import ProviderContract
 from batch_assets.providers.openai import OpenAIProvider
@@ -10,8 +10,15 @@ class TestOpenAI(ProviderContract):
     model = "gpt-5-mini"
     emulated = "openai"
     key_variable = "OPENAI_API_KEY"
-    refused_params = {"stream": True, "n": 2, "messages": [], "model": "gpt-5", "response_format": {}, "max_tokens": 5}
-    refused_schemas = [
+    refused_params: ClassVar = {
+        "stream": True,
+        "n": 2,
+        "messages": [],
+        "model": "gpt-5",
+        "response_format": {},
+        "max_tokens": 5,
+    }
+    refused_schemas: ClassVar = [
         {
             "type": "object",
             "properties": {"a": {"type": "string", "pattern": "(?=x)"}},
@@ -19,7 +26,10 @@ class TestOpenAI(ProviderContract):
             "additionalProperties": False,
         },
     ]
-    out_of_money = [{"status": 429, "code": "insufficient_quota"}, {"status": 429, "code": "billing_not_active"}]
+    out_of_money: ClassVar = [
+        {"status": 429, "code": "insufficient_quota"},
+        {"status": 429, "code": "billing_not_active"},
+    ]
 
     def provide(self, emulator: Any, secret: str, retries: int = 0) -> OpenAIProvider:
         return OpenAIProvider(api_key=secret, base_url=emulator.openai_base_url, max_retries=retries)

@@ -1,0 +1,164 @@
+"""A batch from its creation to its results, as the engine sees it through a provider."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+import orjson
+import pytest
+
+from batch_assets.errors import NotFound
+from batch_assets.provider_contract.contract import SCHEMA, STAMP, Bench, Contract, texts
+from batch_assets.records import BatchPhase, Ending, Outcome
+
+
+class CallsContract(Contract):
+    """Of a batch's life."""
+
+    def test_every_request_has_one_result(self, bench: Bench) -> None:
+        results = bench.run(texts(50))
+        assert {result.outcome for result in results} == {Outcome.SUCCEEDED}
+        for place, result in enumerate(results):
+            assert result.text is not None
+            assert f"number {place}:" in result.text
+            assert result.model == self.model
+            assert result.finish_reason == "stop"
+            assert result.input_tokens > result.cached_tokens >= 0
+            assert result.output_tokens > 0
+        bill = bench.bill
+        assert (bill["requests"], bill["distinct"]) == (50, 50)
+        assert bill["input_tokens"] == sum(result.input_tokens for result in results)
+        assert bill["output_tokens"] == sum(result.output_tokens for result in results)
+
+    def test_what_a_batch_says_of_itself(self, bench: Bench) -> None:
+        bench.emulator.set_latency(1000)
+        batch_id = bench.send(texts(40))
+        for seconds in (0, 150, 400, 420):
+            bench.emulator.advance(seconds)
+            batch = bench.provider.batch(batch_id)
+            assert (batch.batch_id, batch.phase) == (batch_id, BatchPhase.RUNNING)
+            assert (batch.ended_at, batch.ending) == (None, None)
+            assert batch.total in {None, 40}
+            assert batch.created_at.tzinfo == UTC
+        bench.emulator.advance(40)
+        batch = bench.provider.batch(batch_id)
+        assert (batch.phase, batch.ending) in {(BatchPhase.ENDED, Ending.COMPLETED), (BatchPhase.ENDED, None)}
+        assert (batch.total, batch.completed, batch.failed) == (40, 40, 0)
+        assert batch.result_files
+        assert batch.ended_at is not None
+        assert 990 <= (batch.ended_at - batch.created_at).total_seconds() <= 1010
+        assert batch.stamp == (STAMP if bench.provider.limits.stamped else None)
+        assert bench.listed() == [batch]
+        assert len(bench.results(batch)) == 40
+
+    def test_the_list_is_newest_first(self, bench: Bench) -> None:
+        assert bench.provider.newest() is None
+        assert bench.listed() == []
+        made = [bench.send(texts(1)) for _ in range(5)]
+        assert bench.provider.newest() == made[-1]
+        assert [batch.batch_id for batch in bench.listed()] == made[::-1]
+
+    def test_answers_fit_the_schema(self, bench: Bench) -> None:
+        request = bench.request(json_schema=SCHEMA, system="Classify.")
+        for result in bench.run(texts(5), request):
+            value = orjson.loads(result.text or "")
+            assert value.keys() == {"intent", "note"}
+            assert value["intent"] in SCHEMA["properties"]["intent"]["enum"]
+
+    def test_mixed_outcomes(self, bench: Bench) -> None:
+        arm = bench.emulator.arm
+        arm("request_error", contains="<later>", status=500)
+        arm("request_error", contains="<busy>", status=429)
+        arm("request_error", contains="<never>", status=400, message="The request is wrong.")
+        arm("refusal", contains="<refused>")
+        arm("content_filter", contains="<filtered>")
+        arm("length", contains="<long>")
+        names = ["later", "busy", "never", "refused", "filtered", "long", "fine"]
+        given = [f"<{name}> a text of many words that is long enough to be cut" for name in names]
+        found = dict(zip(names, bench.run(given), strict=True))
+        outcomes = {name: (result.outcome, result.curable) for name, result in found.items()}
+        assert outcomes == {
+            "later": (Outcome.ERRORED, True),
+            "busy": (Outcome.ERRORED, True),
+            "never": (Outcome.ERRORED, False),
+            "refused": (Outcome.ERRORED, False),
+            "filtered": (Outcome.ERRORED, False),
+            "long": (Outcome.SUCCEEDED, False),
+            "fine": (Outcome.SUCCEEDED, False),
+        }
+        assert found["long"].finish_reason == "length"
+        assert "The request is wrong." in (found["never"].error or "")
+        for name in ("later", "busy", "never", "refused", "filtered"):
+            assert found[name].error
+            assert found[name].error_kind
+
+    @pytest.mark.parametrize("outcome", [Outcome.EXPIRED, Outcome.CANCELED])
+    def test_what_was_finished_is_kept(self, bench: Bench, outcome: Outcome) -> None:
+        bench.emulator.arm(str(outcome), fraction=0.25)
+        batch = bench.ended(bench.send(texts(40)))
+        ending = self.status_of_expired if outcome is Outcome.EXPIRED else self.status_of_canceled
+        assert batch.ending == ending
+        results = bench.results(batch)
+        done = [result for result in results if result.outcome is Outcome.SUCCEEDED]
+        left = [result for result in results if result.outcome is not Outcome.SUCCEEDED]
+        assert len(done) == bench.bill["requests"] == batch.completed == 10
+        assert {result.outcome for result in left} <= {outcome}
+        assert len(left) in ({30} if ending is None else {0, 30})
+        assert all(result.curable == (outcome is Outcome.EXPIRED) for result in left)
+
+    def test_cancel(self, bench: Bench) -> None:
+        bench.emulator.set_latency(1000)
+        batch_id = bench.send(texts(40))
+        bench.emulator.advance(525)
+        bench.provider.cancel(batch_id)
+        assert bench.provider.batch(batch_id).phase is BatchPhase.CANCELING
+        bench.provider.cancel(batch_id)
+        bench.emulator.advance(100)
+        batch = bench.provider.batch(batch_id)
+        assert (batch.phase, batch.ending) == (BatchPhase.ENDED, self.status_of_canceled)
+        done = [result for result in bench.results(batch) if result.outcome is Outcome.SUCCEEDED]
+        assert 0 < len(done) == bench.bill["requests"] < 40
+        bench.provider.cancel(batch_id)  # it has ended: no error
+
+    def test_cancel_of_a_batch_that_is_done_is_no_error(self, bench: Bench) -> None:
+        batch = bench.ended(bench.send(texts(2)))
+        bench.provider.cancel(batch.batch_id)
+        assert bench.provider.batch(batch.batch_id) == batch
+
+    def test_a_batch_that_fails_as_a_whole(self, bench: Bench) -> None:
+        if not self.fails_as_a_whole:
+            pytest.skip("the provider has no such thing")
+        bench.emulator.arm("validation_failed", code="some_code", message="The batch is wrong.")
+        batch = bench.ended(bench.send(texts(3)))
+        assert batch.ending is Ending.FAILED
+        assert "The batch is wrong." in (batch.error_message or "")
+        assert list(bench.provider.results(batch)) == []
+        assert bench.bill["requests"] == 0
+
+    def test_a_status_that_is_not_known(self, bench: Bench) -> None:
+        batch_id = bench.send(texts(1))
+        for operation in ("batches.retrieve", "batches.list"):
+            bench.emulator.arm("unknown_status", operation=operation, status="paused_by_moon")
+        for batch in (bench.provider.batch(batch_id), *bench.listed()):
+            assert (batch.phase, batch.raw_status) == (BatchPhase.UNKNOWN, "paused_by_moon")
+
+    def test_a_batch_that_is_not_there(self, bench: Bench) -> None:
+        bench.emulator.arm("vanished")
+        batch_id = bench.send(texts(1))
+        for call in (bench.provider.batch, bench.provider.cancel):
+            with pytest.raises(NotFound):
+                call(batch_id)
+        assert bench.listed() == []
+
+    def test_an_input_file_can_be_deleted_twice(self, bench: Bench) -> None:
+        input_file = bench.provider.upload("a.jsonl", iter(bench.lines(texts(1))))
+        assert (input_file is not None) == bench.provider.limits.input_files
+        if input_file is not None:
+            bench.provider.delete_input(input_file)
+            bench.provider.delete_input(input_file)
+
+    def test_lines_that_cannot_be_read(self, bench: Bench) -> None:
+        for line in (b"", b"{", b"[]", b"null", b'"x"', b'{"custom_id":7}', b"\xff\xfe", b"<html></html>"):
+            assert bench.provider.custom_id(line) is None
+            with pytest.raises(ValueError, match=r"."):
+                bench.provider.parse(line)

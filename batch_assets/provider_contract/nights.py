@@ -1,0 +1,170 @@
+"""Whole nights of the engine with a provider: every row once, nothing paid for twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from batch_assets.engine import AssetSpec, collect, plan_partition, submit_waiting, wait_for
+from batch_assets.errors import Transient
+from batch_assets.ledger import Ledger
+from batch_assets.prompts import Prompt
+from batch_assets.provider_contract.contract import SCHEMA, Bench, Contract
+from batch_assets.provider_contract.requests import ODD_TEXTS
+from batch_assets.records import Landing, PlanRecord, Request
+from batch_assets.schema import OutputSchema
+from batch_assets.storage.local import LocalStore
+from batch_assets.tables import TableStore
+from batch_assets.timing import Timing
+
+_TIMING = Timing(queue_wait_seconds=0.05, blocked_seconds=0.05, longest_wait_seconds=0.1)
+_ROWS = 40
+
+FAULTS: dict[str, list[dict[str, Any]]] = {
+    "none": [],
+    "requests that fail at first": [{"fault": "request_error", "times": 5, "status": 500}],
+    "requests that fail twice": [{"fault": "request_error", "contains": "number 7", "times": 2, "status": 503}],
+    "expired with a part of the results": [{"fault": "expired", "fraction": 0.3}],
+    "expired twice": [{"fault": "expired", "fraction": 0.3, "times": 2}],
+    "results cut off": [{"fault": "cut", "after_bytes": 3000, "times": 2}],
+    "results truncated": [{"fault": "truncated"}],
+    "results empty": [{"fault": "empty"}],
+    "results dropped": [{"fault": "dropped_lines", "count": 3}],
+    "results duplicated": [{"fault": "duplicated_lines", "count": 3}],
+    "results garbled": [{"fault": "garbled_lines", "count": 3}],
+    "results of others": [{"fault": "foreign_lines", "count": 3}],
+    "list fails": [{"fault": "refused", "operation": "batches.list", "status": 500, "times": 3}],
+    "list is dropped": [{"fault": "drop", "operation": "batches.list", "after": 1, "times": 2}],
+    "create full": [{"fault": "refused", "operation": "batches.create", "status": 429, "retry_after": 0, "times": 2}],
+    "create forbidden at first": [{"fault": "refused", "operation": "batches.create", "status": 403}],
+    "create dropped": [{"fault": "drop", "operation": "batches.create"}],
+    "create answered with 500": [{"fault": "refused", "operation": "batches.create", "status": 500}],
+    "create accepted, then dropped": [{"fault": "accept_then_drop", "operation": "batches.create"}],
+    "create accepted, then 500": [{"fault": "accept_then_error", "operation": "batches.create"}],
+    "create accepted, then a proxy's page": [{"fault": "accept_then_proxy_error", "operation": "batches.create"}],
+    "create accepted, then dropped, list lags": [
+        {"fault": "accept_then_drop", "operation": "batches.create"},
+        {"fault": "list_lag", "lists": 1},
+    ],
+}
+
+
+@dataclass(slots=True)
+class Nights:
+    """One deployment: a store, tables, an account."""
+
+    bench: Bench
+    folder: Path
+    ledger: Ledger = field(init=False)
+    log: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger.open(LocalStore(self.folder / "store"), timing=_TIMING)
+        self.bench.provider.listing_grace_seconds = 0.3
+
+    def plan(self, texts: list[str], partition: str = "one") -> PlanRecord:
+        """The plan of a night with these texts."""
+        schema = OutputSchema.from_json_schema(SCHEMA, name="answer")
+        request = Request(
+            model=self.bench.model, json_schema=schema.json_schema, schema_name=schema.name, max_output_tokens=200
+        )
+        spec = AssetSpec(
+            asset="contract",
+            provider=self.bench.provider.name,
+            request=request,
+            prompt=Prompt("{{ text }}"),
+            schema=schema,
+            row_key="id",
+        )
+        rows = pa.table({"id": list(range(len(texts))), "text": texts})
+        return plan_partition(self.ledger, self.bench.provider, spec, partition, rows.to_batches())
+
+    def land(self, plan: PlanRecord) -> tuple[Landing, list[dict[str, Any]]]:
+        """Send it, wait for it, and land its table; the table's rows."""
+        provider, log = self.bench.provider, self.log.append
+        try:
+            submit_waiting(self.ledger, provider, log=log)
+        except Transient as error:  # the next advance sends it
+            log(str(error))
+        (status,) = wait_for(self.ledger, provider, [plan.ref], interval_seconds=0.05, timeout_seconds=20, log=log)
+        assert status.settled, (status, self.log)
+        landing = collect(self.ledger, TableStore(self.folder / "tables"), plan.ref)
+        return landing, pq.read_table(landing.path, partitioning=None).to_pylist()
+
+
+class NightsContract(Contract):
+    """Of whole nights."""
+
+    @pytest.fixture
+    def nights(self, bench: Bench, tmp_path: Path) -> Nights:
+        """A deployment without history."""
+        return Nights(bench, tmp_path)
+
+    @pytest.mark.parametrize("name", FAULTS)
+    def test_a_night_is_what_it_would_have_been(self, nights: Nights, name: str) -> None:
+        for fault in FAULTS[name]:
+            nights.bench.emulator.arm(**fault)
+        texts = [f"message number {i}: where is my card?" for i in range(_ROWS)]
+        landing, rows = nights.land(nights.plan(texts))
+        assert [row["id"] for row in rows] == list(range(_ROWS))
+        assert [row["text"] for row in rows] == texts
+        assert landing.outcomes == {"succeeded": _ROWS}, nights.log
+        assert {row["intent"] for row in rows} <= set(SCHEMA["properties"]["intent"]["enum"])
+        bill = nights.bench.bill
+        assert (bill["requests"], bill["surplus"]) == (_ROWS, 0)
+        assert sum(row["batch_input_tokens"] for row in rows) == bill["input_tokens"]
+        assert sum(row["batch_output_tokens"] for row in rows) == bill["output_tokens"]
+        assert landing.cost_usd is None or landing.cost_usd > 0
+        assert nights.ledger.open_shards(nights.bench.provider.account) == []
+
+    def test_a_batch_that_somebody_canceled(self, nights: Nights) -> None:
+        nights.bench.emulator.arm("canceled", fraction=0.5)
+        landing, rows = nights.land(nights.plan([f"text {i}" for i in range(20)]))
+        assert landing.outcomes == {"succeeded": 10, "canceled": 10}
+        assert len(rows) == 20
+        assert nights.bench.bill["requests"] == 10
+
+    def test_rows_that_cannot_be_answered(self, nights: Nights) -> None:
+        nights.bench.emulator.arm("request_error", contains="text 3", status=400, message="It is wrong.", times=9)
+        nights.bench.emulator.arm("refusal", contains="text 5", times=9)
+        nights.bench.emulator.arm("invalid_json", contains="text 7", times=9)
+        landing, rows = nights.land(nights.plan([f"text {i}" for i in range(10)]))
+        assert landing.outcomes == {"succeeded": 7, "errored": 2, "invalid": 1}
+        assert "It is wrong." in rows[3]["batch_error"]
+        assert rows[5]["batch_error"]
+        assert rows[7]["batch_attempts"] == 3
+
+    def test_odd_texts_through_the_night(self, nights: Nights) -> None:
+        landing, rows = nights.land(nights.plan(ODD_TEXTS))
+        assert landing.outcomes == {"succeeded": len(ODD_TEXTS)}
+        assert [row["text"] for row in rows] == ODD_TEXTS
+
+    def test_shards_are_cut_exactly_at_the_limits(self, nights: Nights) -> None:
+        provider, emulator, emulated = nights.bench.provider, nights.bench.emulator, nights.bench.emulated
+        texts = [f"text {i:03}" for i in range(20)]
+        provider.limits = replace(provider.limits, max_requests=10)
+        emulator.set_limits(emulated, max_requests=10)
+        plan = nights.plan(texts)
+        assert [shard.requests for shard in plan.shards] == [10, 10]
+        nights.land(plan)
+        line_bytes = provider.envelope(plan.request).overhead_bytes + len(orjson.dumps(texts[0]))
+        for spare, expected in ((0, [5, 5, 5, 5]), (-1, [4, 4, 4, 4, 4])):
+            most = 5 * line_bytes + spare
+            provider.limits = replace(provider.limits, max_bytes=most, max_request_bytes=most)
+            emulator.set_limits(emulated, max_bytes=most + self.frame_bytes)
+            plan = nights.plan([f"{text[:-3]}{i + 100 * abs(spare) + 200:03}" for i, text in enumerate(texts)], "two")
+            assert [shard.requests for shard in plan.shards] == expected
+            landing, _ = nights.land(plan)
+            assert landing.outcomes == {"succeeded": 20}
+
+    def test_an_earlier_night_is_not_bought_again(self, nights: Nights) -> None:
+        nights.land(nights.plan([f"text {i}" for i in range(20)]))
+        landing, rows = nights.land(nights.plan([f"text {i}" for i in range(25)]))
+        assert (landing.reused, len(rows)) == (20, 25)
+        assert nights.bench.bill["requests"] == 25
