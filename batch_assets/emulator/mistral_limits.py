@@ -10,6 +10,7 @@ class MistralLimits:
     """Bounds per job and workspace; tests lower them through the control endpoint."""
 
     max_requests: int = 100_000  # "known limitations"; the FAQ has none per job
+    max_bytes: int = 512 * 1024 * 1024  # of a job's input: the docs bound a file only
     max_inline_requests: int = 10_000
     pending_requests: int = 1_000_000  # FAQ, per workspace
     max_file_bytes: int = 512 * 1024 * 1024

@@ -11,7 +11,7 @@ import orjson
 from batch_assets.emulator import tokens
 from batch_assets.emulator.batches import Usage
 from batch_assets.emulator.faults import Fault
-from batch_assets.emulator.mistral_errors import unprocessable, usual_error
+from batch_assets.emulator.mistral_errors import error_body, unprocessable, usual_error
 from batch_assets.emulator.speech import Ask, Said, say, vector
 
 CHAT = "/v1/chat/completions"
@@ -28,6 +28,11 @@ _KEYS = {endpoint: frozenset(keys.split()) for endpoint, keys in ((CHAT, _CHAT_K
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
 _PLACEHOLDER_TOKENS = {"image_url": 765, "document_url": 1500, "input_audio": 500, "file": 1500}
 _DIMENSIONS = 1024
+# A model of Mistral's that refuses says so in its text. Unverified: what the guardrails answer in a batch.
+_BLOCKED = {
+    "refusal": "The request was refused by a guardrail.",
+    "content_filter": "The response was blocked by a guardrail.",
+}
 
 
 @dataclass(slots=True)
@@ -59,6 +64,8 @@ def reply(
         status = int(fault.params["status"])
         error = usual_error(status, message=fault.params["message"], code=fault.params["code"])
         return Reply(status=status, body=error, usage=Usage())
+    if fault is not None and fault.fault in _BLOCKED:
+        return Reply(status=403, body=error_body(_BLOCKED[fault.fault], "guardrail_blocked"), usage=Usage())
     try:
         if endpoint == EMBEDDINGS:
             return _embeddings(model, body, fingerprint.hex())
@@ -74,14 +81,13 @@ def reply(
 
 def _chat(ask: Ask, said: Said, key: str, now: int) -> dict[str, Any]:
     usage = said.usage
-    finish = "error" if said.finish == "content_filter" else said.finish
-    message = {"role": "assistant", "content": said.refusal or said.text, "tool_calls": None, "prefix": False}
+    message = {"role": "assistant", "content": said.text, "tool_calls": None, "prefix": False}
     return {
         "id": key[:32],
         "object": "chat.completion",
         "created": now,
         "model": ask.model,
-        "choices": [{"index": index, "message": message, "finish_reason": finish} for index in range(ask.choices)],
+        "choices": [{"index": index, "message": message, "finish_reason": said.finish} for index in range(ask.choices)],
         "usage": {
             "prompt_tokens": usage.input,
             "completion_tokens": usage.output,

@@ -127,6 +127,9 @@ class MistralWire:
         if len(lines) > limits.max_requests:
             message = f"The input has {len(lines)} requests; a job takes {limits.max_requests}."
             return Verdict(problems=[Problem(code="invalid", message=message)])
+        if lines.total_bytes > limits.max_bytes:
+            message = f"The input has {lines.total_bytes} bytes; a job takes {limits.max_bytes}."
+            return Verdict(problems=[Problem(code="invalid", message=message)])
         problems: list[Problem] = []
         model: str | None = batch.wire["model"]
         for number, raw in enumerate(lines, start=1):

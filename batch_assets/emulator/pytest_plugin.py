@@ -25,12 +25,13 @@ def _batch_emulator_server() -> "Iterator[Emulator]":
 def batch_emulator(_batch_emulator_server: "Emulator", monkeypatch: pytest.MonkeyPatch) -> "Emulator":
     """An emulator without files, batches, bill or faults, whose batches complete at once (see `set_latency`).
 
-    Sets {OPENAI,ANTHROPIC}_BASE_URL, {OPENAI,ANTHROPIC}_API_KEY and STORAGE_EMULATOR_HOST for the test.
+    Sets {OPENAI,ANTHROPIC}_BASE_URL, {OPENAI,ANTHROPIC,MISTRAL}_API_KEY and STORAGE_EMULATOR_HOST for the test.
     """
     _batch_emulator_server.reset()
     monkeypatch.setenv("OPENAI_BASE_URL", _batch_emulator_server.openai_base_url)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-emulator")
     monkeypatch.setenv("ANTHROPIC_BASE_URL", _batch_emulator_server.anthropic_base_url)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-emulator")
+    monkeypatch.setenv("MISTRAL_API_KEY", "sk-emulator")
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", _batch_emulator_server.gcs_base_url)
     return _batch_emulator_server

@@ -25,7 +25,7 @@ import orjson
 
 from batch_assets.admission import QueueLimits
 from batch_assets.dialects import OPENAI_STRICT, check_json_schema
-from batch_assets.errors import Ambiguous, ConfigError, NotFound, Refused, Transient, UnknownStatus
+from batch_assets.errors import Ambiguous, ConfigError, NotFound, Refused, Transient
 from batch_assets.providers.http import (
     Answer,
     creating_error,
@@ -339,16 +339,13 @@ class MistralProvider:
         )
 
     def _info(self, job: BatchJob) -> BatchInfo:
-        phase = _PHASES.get(job.status)
-        if phase is None:
-            raise UnknownStatus(job.status, provider=self.name, batch_id=job.id)
         messages = [
             f"{one.message} ({one.count} requests)" if (one.count or 1) > 1 else one.message for one in job.errors
         ]
         stamp = (job.metadata or {}).get(STAMP)
         return BatchInfo(
             batch_id=job.id,
-            phase=phase,
+            phase=_PHASES.get(job.status, BatchPhase.UNKNOWN),
             raw_status=job.status,
             created_at=datetime.fromtimestamp(job.created_at, UTC),
             stamp=str(stamp) if stamp else None,

@@ -160,7 +160,7 @@ def _answered(custom_id: str, body: _Body) -> ResultLine:
         text=text,
         error=error,
         error_kind=kind,
-        curable=kind is not None,
+        curable=kind == "no_text",
         model=body.model,
         finish_reason="length" if finish == "model_length" else finish,
         input_tokens=usage.prompt_tokens or 0,

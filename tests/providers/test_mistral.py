@@ -12,7 +12,7 @@ from mistralai.client.models import BatchRequest, ChatCompletionRequest, Embeddi
 from provider_world import Intent, Nights, messages, spec_of
 
 from batch_assets.emulator import Emulator
-from batch_assets.errors import Ambiguous, Blocked, ConfigError, NotFound, QueueFull, Refused, Transient, UnknownStatus
+from batch_assets.errors import Ambiguous, Blocked, ConfigError, NotFound, QueueFull, Refused, Transient
 from batch_assets.providers.mistral import STAMP, MistralProvider
 from batch_assets.providers.protocol import Provider
 from batch_assets.records import BatchPhase, Ending, Outcome, Request
@@ -182,13 +182,6 @@ def test_a_job_that_fails_says_why(provider: MistralProvider, emulator: Emulator
     emulator.arm("validation_failed", message="the file is strange")
     batch = provider.batch(sent(provider))
     assert (batch.ending, batch.error_message, batch.result_files) == (Ending.FAILED, "the file is strange", ())
-
-
-def test_a_status_that_nobody_knows_is_an_error(provider: MistralProvider, emulator: Emulator) -> None:
-    batch_id = sent(provider)
-    emulator.arm("unknown_status", operation="batches.retrieve", status="PAUSED")
-    with pytest.raises(UnknownStatus, match="PAUSED"):
-        provider.batch(batch_id)
 
 
 @pytest.mark.parametrize("errors_in_output", [False, True])

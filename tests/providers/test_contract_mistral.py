@@ -1,0 +1,38 @@
+"""Mistral's adapter against the contract."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from batch_assets.provider_contract import ProviderContract
+from batch_assets.providers.mistral import MistralProvider
+
+
+class TestMistral(ProviderContract):
+    model = "mistral-small-2603"
+    emulated = "mistral"
+    key_variable = "MISTRAL_API_KEY"
+    refused_params: ClassVar[Mapping[str, object]] = MappingProxyType(
+        {
+            "stream": True,
+            "n": 2,
+            "messages": [],
+            "model": "x",
+            "response_format": {},
+            "max_tokens": 5,
+            "seed": 1,
+            "output_dtype": "int8",
+        }
+    )
+    refused_schemas: ClassVar[Sequence[Mapping[str, Any]]] = (
+        {
+            "type": "object",
+            "properties": {"a": {"type": "string", "pattern": "(?=x)"}},
+            "required": ["a"],
+            "additionalProperties": False,
+        },
+    )
+    out_of_money: ClassVar[Sequence[Mapping[str, object]]] = ({"status": 402},)
+
+    def provide(self, emulator: Any, secret: str, retries: int = 0) -> MistralProvider:
+        return MistralProvider(api_key=secret, server_url=emulator.mistral_server_url, max_retries=retries)
