@@ -190,9 +190,10 @@ class Ledger:
             self._create(self._entry(spec, 1), first, first.writer)
 
     def open_shards(self, account: str) -> list[Shard]:
-        """Every open shard of the account with its newest transition. Cleans up the markers of terminal ones."""
+        """Every open shard of the account with its newest transition, the oldest first; cleans up terminal ones."""
         shards = []
-        for entry in self.store.list(f"{self._account(account)}/open"):
+        markers = self.store.list(f"{self._account(account)}/open")
+        for entry in sorted(markers, key=lambda entry: (entry.created_at, entry.path)):
             shard = self.find_shard(account, _leaf(entry.path).removesuffix(".json"))
             if shard is None:  # its opener is between the marker and the first transition, or died there
                 continue

@@ -12,6 +12,7 @@ The API version 2026-10-21, which SDK 2 speaks, refuses temperature, top_p and t
 from __future__ import annotations
 
 import secrets
+import weakref
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import cached_property
@@ -163,6 +164,7 @@ class AnthropicProvider:
                 f"the provider {self.name!r} has no API key: set `api_key` of its resource, or the environment "
                 "variable ANTHROPIC_API_KEY"
             )
+        weakref.finalize(self, client.close)  # its connections go with the provider
         return client
 
     @cached_property

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
+import weakref
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -162,12 +163,14 @@ class OpenAIProvider:
     @cached_property
     def _client(self) -> openai.OpenAI:
         try:
-            return openai.OpenAI(**self._settings)
+            client = openai.OpenAI(**self._settings)
         except openai.OpenAIError as error:
             raise ConfigError(
                 f"the provider {self.name!r} has no API key: set `api_key` of its resource, or the environment "
                 "variable OPENAI_API_KEY"
             ) from error
+        weakref.finalize(self, client.close)  # its connections go with the provider
+        return client
 
     @cached_property
     def account(self) -> str:

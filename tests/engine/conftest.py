@@ -20,6 +20,7 @@ from batch_assets.engine import (
     AssetSpec,
     collect,
     plan_partition,
+    poll_account,
     submit_waiting,
     wait_for,
 )
@@ -108,6 +109,10 @@ class Engine:
     def batches(self) -> list[Any]:
         """All batches at the provider, newest first."""
         return list(self.provider.batches())
+
+    def summary(self) -> str:
+        """What a tick logs."""
+        return poll_account(self.ledger, self.provider).summary
 
     def age(self, seconds: float) -> None:
         """Let time pass by the store's clock: everything in it gets that much older."""

@@ -11,10 +11,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, Field
 
-from batch_assets.engine import AssetSpec
+from batch_assets.engine import AssetSpec, plan_partition, submit_waiting
+from batch_assets.ledger import Ledger
 from batch_assets.prompts import Prompt
+from batch_assets.providers.openai import OpenAIProvider
 from batch_assets.records import Request
 from batch_assets.schema import OutputSchema
+from batch_assets.storage.local import LocalStore
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 """Real texts that are not part of the repository."""
@@ -82,3 +85,13 @@ def banking_days() -> list[pa.Table]:
     rows = pq.read_table(DATA / "banking77.parquet")
     days = sorted(set(rows["day"].to_pylist()))[:3]
     return [rows.filter(pc.equal(rows["day"], day)).combine_chunks() for day in days]
+
+
+def plan_and_submit(folder: Path, base_url: str, starting: Any, found: Any) -> None:
+    """What a second process does that plans the same partition at the same time; puts what it found."""
+    provider = OpenAIProvider(api_key="sk-test", base_url=base_url)
+    ledger = Ledger.open(LocalStore(folder / "store"))
+    starting.wait(60)
+    plan = plan_partition(ledger, provider, intent_spec(), "d1", messages(2000).to_batches())
+    submit_waiting(ledger, provider)
+    found.put((plan.ref.generation, plan.writer))
