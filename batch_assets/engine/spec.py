@@ -85,6 +85,11 @@ class AssetSpec:
 
     def kept_columns(self, source: Sequence[str]) -> list[str]:
         """The source columns of the output, the row key among them. Raises InputError for one that is not there."""
+        repeated = sorted({name for name in source if source.count(name) > 1})
+        if repeated:
+            raise InputError(
+                f"{self.asset}: the rows have several columns named {repeated}; rename all but one of each"
+            )
         if self.row_key not in source:
             raise InputError(
                 f"{self.asset}: the row key {self.row_key!r} is not a column of the rows, which have {list(source)}; "

@@ -67,7 +67,8 @@ def messages(count: int, salt: str = "") -> pa.Table:
             "id": [f"row-{number}" for number in range(count)],
             "text": [f"Message {number}{salt}: my card has not arrived." for number in range(count)],
             "note": [f"note {number}" for number in range(count)],
-        }
+        },
+        schema=pa.schema([("id", pa.string()), ("text", pa.string()), ("note", pa.string())]),
     )
 
 
