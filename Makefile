@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: demo dev test lint bench clean
+.PHONY: demo dev test lint bench faults clean
 
 # A user's own rows in the place of the sample: make demo INPUT=path.parquet TEXT=column ID=column DAY=column [NIGHTS=3]
 demo dev: export BATCH_ASSETS_INPUT = $(INPUT)
@@ -30,6 +30,10 @@ lint: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	@$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
+
+# One night for every fault and provider; fails if a row, or a billed request, is not as it must be.
+faults: $(VENV)/installed-dev
+	@$(BIN)/python tests/faults/matrix.py
 
 clean:
 	rm -rf $(VENV) .demo .dev .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
