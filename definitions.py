@@ -14,7 +14,14 @@ import pyarrow as pa
 from pydantic import BaseModel, Field
 
 from batch_assets import samples
-from batch_assets.dagster import OpenAIBatchResource, Upstream, batch_asset, batch_definitions, build_batch_asset
+from batch_assets.dagster import (
+    BatchStore,
+    OpenAIBatchResource,
+    Upstream,
+    batch_asset,
+    batch_definitions,
+    build_batch_asset,
+)
 
 nightly = dg.DailyPartitionsDefinition(start_date=samples.first_day())
 in_one_run = dg.BackfillPolicy.single_run()  # of many nights; a batch asset has it by itself
@@ -119,7 +126,7 @@ else:
 
 defs = batch_definitions(
     assets=[support_queries, support_queries_classified, intent_report, meetings, meetings_summarized],
-    resources={"openai": openai},
+    resources={"openai": openai, "batch_store": BatchStore(root=os.environ.get("BATCH_ASSETS_STORE"))},
     executor=dg.in_process_executor,
     nightly="02:30",
     poll_interval_seconds=poll_interval_seconds,
