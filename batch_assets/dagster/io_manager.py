@@ -5,19 +5,19 @@ Layout: `<base>/<asset key...>/<partition>.parquet`, the same for batch assets a
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as pads
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from dagster import ConfigurableIOManager, InitResourceContext, InputContext, OutputContext, TableColumn, TableSchema
 from dagster import io_manager as dagster_io_manager
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from batch_assets.dagster.resources import STORE_KEY
 from batch_assets.dagster.rows import record_batches
@@ -34,11 +34,32 @@ OWN_TABLES_KEY = "batch_assets_tables"
 """Resource key that batch assets bring with them."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    path: str
+    schema: pa.Schema
+    rows: int
+    size_bytes: int
+
+
 class ParquetIOManager(ConfigurableIOManager):
     """Loads tables as the annotation asks: pandas or Polars DataFrame, pyarrow Table or Dataset, or a dict of these by
     partition. Writes what an asset returns (a table in any of these forms, or a dict of them by partition)."""
 
     base: str = Field(description="Folder of the tables.")
+
+    _tables: TableStore | None = PrivateAttr(default=None)
+
+    @classmethod
+    def over(cls, tables: TableStore) -> ParquetIOManager:
+        """The IO manager of published tables, wherever they are."""
+        manager = cls(base=tables.root)
+        manager._tables = tables
+        return manager
+
+    def table_store(self) -> TableStore:
+        """Where the tables are."""
+        return self._tables or TableStore(self.base)
 
     def load_input(self, context: InputContext) -> object:
         """One partition, a range or all, in the order of the partitions. Raises InputError naming what is missing."""
@@ -46,8 +67,8 @@ class ParquetIOManager(ConfigurableIOManager):
         wanted = _wanted(context)
         if get_origin(wanted) is dict:
             kind = get_args(wanted)[1]
-            return {partition: _loaded([file], kind) for partition, file in files.items()}
-        return _loaded(list(files.values()), wanted)
+            return {partition: _loaded(self.table_store(), [file], kind) for partition, file in files.items()}
+        return _loaded(self.table_store(), list(files.values()), wanted)
 
     def handle_output(self, context: OutputContext, obj: Any) -> None:
         """Publish each partition's table all at once. Raises InputError for what is not a table."""
@@ -68,16 +89,19 @@ class ParquetIOManager(ConfigurableIOManager):
             raise InputError(
                 f"{asset}: the run is for {partitions}, and returned tables for {sorted(map(str, tables))}"
             )
-        rows = size = 0
-        schema = pa.schema([])
-        for partition in partitions:
-            path, schema, written = self._write(asset, partition, tables[partition])
-            rows += written
-            size += path.stat().st_size
-        context.add_output_metadata(_written(rows, size, schema, str(path), partitioned=partitions != [None]))
+        written = [self._write(asset, partition, tables[partition]) for partition in partitions]
+        columns = [TableColumn(name=field.name, type=str(field.type)) for field in written[0].schema]
+        context.add_output_metadata({"dagster/column_schema": TableSchema(columns=columns)})
+        if len(written) == 1:  # metadata goes to every partition of the run, and these figures are of one
+            figures: dict[str, Any] = {
+                "dagster/row_count" if partitions == [None] else "dagster/partition_row_count": written[0].rows,
+                "dagster/uri": written[0].path,
+                "batch_assets/size_bytes": written[0].size_bytes,
+            }
+            context.add_output_metadata(figures)
 
-    def _write(self, asset: str, partition: str | None, value: object) -> tuple[Path, pa.Schema, int]:
-        store = TableStore(self.base)
+    def _write(self, asset: str, partition: str | None, value: object) -> _Written:
+        store = self.table_store()
         batches = record_batches(value)
         first = next(batches, None)
         if first is None:
@@ -89,18 +113,15 @@ class ParquetIOManager(ConfigurableIOManager):
                 for batch in batches:
                     file.write_batch(batch)
                     rows += batch.num_rows
-            with scratch.open("rb") as written:
-                os.fsync(written.fileno())
-            path = Path(store.path(asset, partition))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            scratch.replace(path)
-        return path, first.schema, rows
+            size = scratch.stat().st_size
+            store.publish(scratch, asset, partition, generation=0)
+        return _Written(path=store.path(asset, partition), schema=first.schema, rows=rows, size_bytes=size)
 
     def _files(self, context: InputContext) -> dict[str | None, str]:
-        store = TableStore(self.base)
+        store = self.table_store()
         asset = "/".join(context.asset_key.path)
         partitions = list(context.asset_partition_keys) if context.has_asset_partitions else [None]
-        files = {partition: store.path(asset, partition) for partition in partitions}
+        files = {partition: store.file(asset, partition) for partition in partitions}
         missing = [partition for partition in partitions if not store.exists(asset, partition)]
         if 0 < len(missing) < len(files) and (_asks_for_all(context, partitions) or _may_miss(context)):
             context.log.warning(f"{asset}: {len(missing)} of {len(files)} partitions have no table, and are left out")
@@ -118,7 +139,7 @@ class ParquetIOManager(ConfigurableIOManager):
 @dagster_io_manager(required_resource_keys={STORE_KEY})
 def store_tables(context: InitResourceContext) -> ParquetIOManager:
     """The IO manager over the folder of tables of the BatchStore."""
-    return ParquetIOManager(base=getattr(context.resources, STORE_KEY).table_store().root)
+    return ParquetIOManager.over(getattr(context.resources, STORE_KEY).table_store())
 
 
 def _asks_for_all(context: InputContext, partitions: Sequence[str | None]) -> bool:
@@ -138,10 +159,10 @@ def _wanted(context: InputContext) -> Any:
     return kind
 
 
-def _loaded(files: Sequence[str], kind: Any) -> object:
+def _loaded(store: TableStore, files: Sequence[str], kind: Any) -> object:
     if kind is Any:
         kind = pd.DataFrame
-    dataset = _dataset(files)
+    dataset = _dataset(files, store.filesystem)
     if kind is pads.Dataset:
         return dataset
     if kind is pa.RecordBatchReader:
@@ -161,18 +182,9 @@ def _loaded(files: Sequence[str], kind: Any) -> object:
     )
 
 
-def _dataset(files: Sequence[str]) -> pads.Dataset:
-    if len(files) == 1:
-        return pads.dataset(files[0], format="parquet")
-    schemas = [pq.read_schema(file) for file in files]
-    return pads.dataset(list(files), format="parquet", schema=pa.unify_schemas(schemas, promote_options="permissive"))
-
-
-def _written(rows: int, size: int, schema: pa.Schema, path: str, *, partitioned: bool) -> dict[str, Any]:
-    columns = [TableColumn(name=field.name, type=str(field.type)) for field in schema]
-    return {
-        "dagster/partition_row_count" if partitioned else "dagster/row_count": rows,
-        "dagster/uri": path,
-        "dagster/column_schema": TableSchema(columns=columns),
-        "batch_assets/size_bytes": size,
-    }
+def _dataset(files: Sequence[str], filesystem: pafs.FileSystem | None) -> pads.Dataset:
+    schema = None
+    if len(files) > 1:
+        schemas = [pq.read_schema(file, filesystem=filesystem) for file in files]
+        schema = pa.unify_schemas(schemas, promote_options="permissive")
+    return pads.dataset(list(files), schema=schema, format="parquet", filesystem=filesystem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dagster import ConfigurableResource, EnvVar
 from pydantic import Field, PrivateAttr
@@ -17,6 +17,7 @@ from batch_assets.tables import TableStore
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, InitResourceContext
+    from google.cloud.storage import Client
 
     from batch_assets.providers.protocol import Provider
     from batch_assets.storage.protocol import ObjectStore
@@ -79,7 +80,8 @@ class BatchStore(ConfigurableResource):  # type: ignore[type-arg]  # it gives it
 
     root: str | None = Field(
         default=None,
-        description="Folder of the store; default: `batch_assets` in the storage folder of Dagster's home.",
+        description="Folder of the store, or gs://bucket/folder; default: `batch_assets` in the storage folder of "
+        "Dagster's home.",
     )
     namespace: str = Field(
         default="default",
@@ -88,7 +90,11 @@ class BatchStore(ConfigurableResource):  # type: ignore[type-arg]  # it gives it
         "each other's batches.",
     )
     tables: str | None = Field(
-        default=None, description="Folder of the tables (Parquet); default: `tables` in the store's folder."
+        default=None,
+        description="Folder of the tables (Parquet), or gs://bucket/folder; default: `tables` in the store's folder.",
+    )
+    gcs_project: str | None = Field(
+        default=None, description="Google Cloud project of the bucket; default: the one of the environment."
     )
     hold: Literal["auto", "off"] = Field(
         default="auto",
@@ -103,6 +109,7 @@ class BatchStore(ConfigurableResource):  # type: ignore[type-arg]  # it gives it
     )
 
     _default_root: Path | None = PrivateAttr(default=None)
+    _gcs: Any = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: InitResourceContext) -> None:
         """Find the default folder."""
@@ -111,24 +118,46 @@ class BatchStore(ConfigurableResource):  # type: ignore[type-arg]  # it gives it
 
     def object_store(self) -> ObjectStore:
         """The store. Raises ConfigError, StoreError."""
-        return LocalStore(self._root())
+        root = self._root()
+        if _is_bucket(root):
+            from batch_assets.storage.gcs import GCSStore, split_url  # noqa: PLC0415 -- a second, for those who need it
+
+            bucket, prefix = split_url(root)
+            return GCSStore(bucket, prefix, self._client())
+        return LocalStore(root)
 
     def ledger(self) -> Ledger:
         """The records in the store. Raises ConfigError, StoreError, UnknownFormat."""
         return Ledger.open(self.object_store(), self.namespace)
 
     def table_store(self) -> TableStore:
-        """The published tables."""
-        return TableStore(self.tables or str(self._root() / "tables"))
+        """The published tables. Raises ConfigError."""
+        root = self.tables or f"{self._root()}/tables"
+        if _is_bucket(root):
+            from batch_assets.storage.gcs_tables import GCSTableStore  # noqa: PLC0415 -- as above
 
-    def _root(self) -> Path:
-        if self.root is None:
-            if self._default_root is None:
-                raise ConfigError("BatchStore has no `root` and no Dagster instance to take a default from; set `root`")
-            return self._default_root
-        if "://" in self.root:
-            raise ConfigError(f"BatchStore: `root` is {self.root!r}; this version stores in a folder, so give a path")
-        return Path(self.root).expanduser()
+            return GCSTableStore(root, self._client())
+        return TableStore(Path(root).expanduser())
+
+    def _client(self) -> Client:
+        from dagster_gcp.gcs import GCSResource  # noqa: PLC0415 -- as above
+
+        if self._gcs is None:
+            self._gcs = GCSResource(project=self.gcs_project).get_client()
+        return self._gcs
+
+    def _root(self) -> str:
+        if self.root is not None:
+            return self.root.rstrip("/") if "://" in self.root else str(Path(self.root).expanduser())
+        if self._default_root is None:
+            raise ConfigError("BatchStore has no `root` and no Dagster instance to take a default from; set `root`")
+        return str(self._default_root)
+
+
+def _is_bucket(root: str) -> bool:
+    if "://" in root and not root.startswith("gs://"):
+        raise ConfigError(f"BatchStore: {root!r} is no place it can store in; give a folder or gs://bucket/folder")
+    return root.startswith("gs://")
 
 
 def default_root(instance: DagsterInstance) -> Path:

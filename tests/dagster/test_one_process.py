@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from batch_assets.dagster import BatchStore, OpenAIBatchResource, ParquetIOManager, Upstream, batch_asset
+from batch_assets.dagster.io_manager import store_tables
 from batch_assets.dagster.rows import record_batches
 from batch_assets.emulator import Emulator
 from batch_assets.errors import ConfigError, InputError
@@ -203,3 +204,26 @@ def test_rows_in_every_form(value: Any) -> None:
 def test_rows_that_do_not_fit_one_table() -> None:
     with pytest.raises(InputError, match="do not fit"):
         list(record_batches([{"id": 1}, {"id": "two"}]))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_everything_in_a_bucket(batch_emulator: Emulator) -> None:
+    resources = {
+        "openai": OpenAIBatchResource(),
+        "batch_store": BatchStore(root="gs://nights/batch", gcs_project="p", wait_seconds=30),
+        "tables": store_tables,
+    }
+    seen: list[pd.DataFrame] = []
+
+    @dg.asset(name="queries", partitions_def=DAYS, io_manager_key="tables")
+    def queries() -> pd.DataFrame:
+        return pd.DataFrame(ROWS)
+
+    @dg.asset(partitions_def=DAYS)
+    def below(classified: pd.DataFrame) -> None:
+        seen.append(classified)
+
+    assert dg.materialize([queries, classified, below], partition_key="mo", resources=resources).success
+    assert list(seen[0]["id"]) == ["r0", "r1", "r2"]
+    with pytest.raises(ConfigError, match="s3://"):
+        BatchStore(root="s3://bucket").object_store()
