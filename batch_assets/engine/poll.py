@@ -7,11 +7,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from batch_assets.admission import admit
 from batch_assets.engine.inherit import may_inherit
 from batch_assets.engine.orphans import orphans
 from batch_assets.engine.reconcile import is_held
-from batch_assets.engine.submit import account_block, is_due, unwanted
+from batch_assets.engine.submit import account_block, sendable, unwanted
 from batch_assets.engine.watch import deletion_note, is_overdue, remark
 from batch_assets.errors import NotFound
 from batch_assets.lifecycle import State
@@ -53,9 +52,6 @@ def poll_account(ledger: Ledger, provider: Provider, *, deadline_seconds: float 
     ended = states[State.ENDED] + sum(
         1 for batch in listing.batches.values() if batch is not None and batch.phase is BatchPhase.ENDED
     )
-    paused = account_block(shards) is not None
-    due = [] if paused else [shard for shard in shards if is_due(ledger, shard)]
-    sendable = admit(due, shards, provider.queue)
     canceled = {plan.ref for plan in plans if plan.canceled}
     by_id = {shard.spec.shard_id: shard for shard in shards}
     other = (
@@ -70,7 +66,7 @@ def poll_account(ledger: Ledger, provider: Provider, *, deadline_seconds: float 
         open=len(shards),
         ended=ended,
         waiting=states[State.WAITING],
-        needs_advance=bool(ended or sendable or other),
+        needs_advance=bool(ended or sendable(ledger, provider, shards) or other),
         summary=_summary(ledger, provider, shards, listing, ended),
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from batch_assets.engine.cancel import cancel_surplus
 from batch_assets.engine.setbacks import close_without_results, failure
+from batch_assets.engine.settle_without_stamp import find_candidates
 from batch_assets.lifecycle import Event, State
 from batch_assets.records import BatchPhase, Ending, Outcome
 
@@ -39,15 +40,14 @@ def reconcile(ledger: Ledger, provider: Provider, shard: Shard, *, log: Callable
 
     Returns the shard where it was settled: found (`submitted`), or absent (`waiting`) in two complete listings with the
     provider's grace between them, both after the input file was deleted, so that a late create has nothing to run.
-    None while it is not settled: where a listing says nothing, `on_ambiguous` decides after the hold time. A listing
-    that fails says nothing either: raises Transient or Blocked.
+    Where batches bear no stamp, see settle_without_stamp. None while it is not settled: where a listing says nothing,
+    `on_ambiguous` decides after the hold time. A listing that fails says nothing either: raises Transient or Blocked.
     """
     if shard.state is State.SUBMITTING:
         doubted = _doubt(ledger, shard)
         return None if doubted is None else reconcile(ledger, provider, doubted, log=log)
-    if not provider.limits.stamped:
-        return _undecided(ledger, shard, f"{provider.name} lists nothing that tells whose a batch is")
-    return _settle_by_stamp(ledger, provider, shard, log)
+    settle = _settle_by_stamp if provider.limits.stamped else _settle_without_stamp
+    return settle(ledger, provider, shard, log)
 
 
 def _settle_by_stamp(ledger: Ledger, provider: Provider, shard: Shard, log: Callable[[str], None]) -> Shard | None:
@@ -60,14 +60,30 @@ def _settle_by_stamp(ledger: Ledger, provider: Provider, shard: Shard, log: Call
         look = _look(ledger, provider, shard)
     if look.found:
         return _adopt(ledger, provider, shard, look.found, log)
-    if not look.complete:
-        return _undecided(
-            ledger,
-            shard,
-            f"the list of batches does not reach back to {shard.last.anchor}, the newest one before the create call",
-        )
+    return _absent(ledger, provider, shard, complete=look.complete, log=log)
+
+
+def _settle_without_stamp(ledger: Ledger, provider: Provider, shard: Shard, log: Callable[[str], None]) -> Shard | None:
+    look = find_candidates(ledger, provider, shard, log=log)
+    if look.ours:
+        return _adopt(ledger, provider, shard, look.ours, log)
+    if look.why_held is not None:
+        return _undecided(ledger, shard, look.why_held, absences=0)
+    return _absent(ledger, provider, shard, complete=look.complete, log=log)
+
+
+def _absent(
+    ledger: Ledger, provider: Provider, shard: Shard, *, complete: bool, log: Callable[[str], None]
+) -> Shard | None:
+    """A listing shows no batch of the shard: believed when a complete one a grace later shows none either."""
+    if not complete:
+        why = f"the list of batches does not reach back to {shard.last.anchor}, the newest one before the create call"
+        return _undecided(ledger, shard, why, absences=shard.last.absences)
     if not shard.last.absences:
-        ledger.advance(shard, Event.MISS, absences=1, reason=shard.last.reason)
+        reason = (
+            "no batch of it is listed; the list is read again after a while" if is_held(shard) else shard.last.reason
+        )
+        ledger.advance(shard, Event.MISS, absences=1, reason=reason)
         return None
     if ledger.age_seconds(shard.since) < provider.listing_grace_seconds:
         return None
@@ -142,8 +158,11 @@ def is_held(shard: Shard) -> bool:
     return shard.state is State.AMBIGUOUS and (shard.last.reason or "").startswith(_HELD)
 
 
-def _undecided(ledger: Ledger, shard: Shard, why: str) -> Shard | None:
-    """Looking says nothing: a person is told, and after the hold time `on_ambiguous` decides."""
+def _undecided(ledger: Ledger, shard: Shard, why: str, *, absences: int) -> Shard | None:
+    """Looking says nothing: a person is told, and after the hold time `on_ambiguous` decides.
+
+    `absences`: how many listings still count that showed no batch of the shard.
+    """
     held = ledger.age_seconds(shard.entered_at)
     policy = ledger.plan(shard.spec.plan).on_ambiguous
     if policy != "hold" and held >= ledger.timing.hold_seconds:
@@ -154,6 +173,6 @@ def _undecided(ledger: Ledger, shard: Shard, why: str) -> Shard | None:
         failed = failure(Outcome.ERRORED, text, "ambiguous", curable=True)
         return close_without_results(ledger, shard, Event.REFUSE, failed)
     reason = f"{_HELD}, since it may have been sent: {why}"
-    if shard.last.reason != reason:
-        ledger.advance(shard, Event.NOTE, reason=reason, absences=shard.last.absences)
+    if shard.last.reason != reason or ledger.age_seconds(shard.since) >= ledger.timing.blocked_seconds:
+        ledger.advance(shard, Event.NOTE, reason=reason, absences=absences)
     return None

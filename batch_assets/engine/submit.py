@@ -11,6 +11,7 @@ from batch_assets import tables
 from batch_assets.admission import admit
 from batch_assets.engine.cancel import cancel_surplus
 from batch_assets.engine.lease import hold_account
+from batch_assets.engine.reconcile import is_held
 from batch_assets.engine.setbacks import delete_input, put_off, refuse
 from batch_assets.engine.status import is_current
 from batch_assets.errors import Ambiguous, Blocked, ProviderError, QueueFull, Refused, Terminal
@@ -44,11 +45,8 @@ def send_admitted(
     ledger: Ledger, provider: Provider, shards: list[Shard], lease: Lease, *, log: Callable[[str], None]
 ) -> int:
     """Send the admitted ones of an account's open shards. Stops at the first sign that the account cannot go on."""
-    if account_block(shards) is not None:
-        return 0
-    waiting = [shard for shard in shards if is_due(ledger, shard)]
     sent = 0
-    for shard in admit(waiting, shards, provider.queue):
+    for shard in sendable(ledger, provider, shards):
         if unwanted(ledger, shard) is not None:
             continue  # the next advance closes it
         lease.renew()
@@ -62,6 +60,29 @@ def send_admitted(
         if after.state is not State.REFUSED and not (after.state is State.BLOCKED and not after.last.whole_account):
             break
     return sent
+
+
+def sendable(ledger: Ledger, provider: Provider, shards: list[Shard]) -> list[Shard]:
+    """Of an account's open shards those that may be sent now, in their order."""
+    if account_block(shards) is not None:
+        return []
+    due = [shard for shard in shards if is_due(ledger, shard)]
+    if not provider.limits.stamped:
+        due = can_be_told_apart(due, shards)
+    return admit(due, shards, provider.queue)
+
+
+def can_be_told_apart(due: list[Shard], shards: list[Shard]) -> list[Shard]:
+    """Of the due shards those whose batch could be found where batches bear no stamp, if its create call were lost.
+
+    None while another create call may be under way or has not been looked for; and none with as many requests as a
+    shard on hold: their number is what candidates are found by.
+    """
+    unsettled = [shard for shard in shards if shard.state in {State.SUBMITTING, State.AMBIGUOUS}]
+    if not all(is_held(shard) for shard in unsettled):
+        return []
+    held = {shard.spec.requests for shard in unsettled}
+    return [shard for shard in due if shard.spec.requests not in held]
 
 
 def account_block(shards: list[Shard]) -> Shard | None:

@@ -61,14 +61,15 @@ class Nights:
 
     bench: Bench
     folder: Path
+    timing: Timing = _TIMING
     ledger: Ledger = field(init=False)
     log: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger.open(LocalStore(self.folder / "store"), timing=_TIMING)
+        self.ledger = Ledger.open(LocalStore(self.folder / "store"), timing=self.timing)
         self.bench.provider.listing_grace_seconds = 0.3
 
-    def plan(self, texts: list[str], partition: str = "one") -> PlanRecord:
+    def plan(self, texts: list[str], partition: str = "one", **more: Any) -> PlanRecord:
         """The plan of a night with these texts."""
         schema = OutputSchema.from_json_schema(SCHEMA, name="answer")
         request = Request(
@@ -81,6 +82,7 @@ class Nights:
             prompt=Prompt("{{ text }}"),
             schema=schema,
             row_key="id",
+            **more,
         )
         rows = pa.table({"id": list(range(len(texts))), "text": texts})
         return plan_partition(self.ledger, self.bench.provider, spec, partition, rows.to_batches())
