@@ -129,6 +129,31 @@ def test_a_run_for_each_partition(nights: Nights, monkeypatch: pytest.MonkeyPatc
         assert all(".." not in line for line in opened.selections())
 
 
+@pytest.mark.parametrize("late", ["summarized", "rated"])
+def test_the_foot_of_a_diamond_runs_once_with_the_last(late: str, nights: Nights, night_world: World) -> None:
+    """Both batches are sent by one run; the provider takes a day longer for one of them."""
+    day = nights.days[:1]
+    assert night_world.until_ended(night_world.backfill(["tickets"], day)) == "COMPLETED_SUCCESS"
+    early = "rated" if late == "summarized" else "summarized"
+    # What another run buys meanwhile is shared, and is settled first.
+    first = night_world.backfill([early], day)
+    night_world.round()
+    nights.emulator.set_latency(90_000)
+    backfill = night_world.backfill(["summarized", "rated", "foot"], day)
+    night_world.round(times=2)
+    nights.emulator.advance(3601)
+    night_world.round(times=3)
+    assert night_world.status(first) == "COMPLETED_SUCCESS"
+    assert night_world.progress(backfill)[early] == {"MATERIALIZED": 1}
+    assert not (nights.folder / "foot.txt").exists()
+    assert night_world.status(backfill) == "REQUESTED"
+    nights.emulator.advance(90_000)
+    assert night_world.until_ended(backfill) == "COMPLETED_SUCCESS"
+    assert (nights.folder / "foot.txt").read_text() == "ran\n"
+    assert night_world.selections()[-1] == f"foot,{late} [2025-01-01] SUCCESS"
+    assert nights.bought == 8
+
+
 def test_hold_off(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTS_HOLD", "off")
     with nights.world() as opened:

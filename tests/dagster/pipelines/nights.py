@@ -86,8 +86,14 @@ def digest(classified: dict[str, pd.DataFrame], rated: dict[str, pd.DataFrame]) 
     }
 
 
+@dg.asset(partitions_def=DAYS, backfill_policy=WHOLE_RANGE, deps=[summarized, RATED])
+def foot() -> None:
+    with (FOLDER / "foot.txt").open("a") as log:
+        log.write("ran\n")
+
+
 defs = batch_definitions(
-    assets=[tickets, summarized, classified, rated, digest],
+    assets=[tickets, summarized, classified, rated, digest, foot],
     asset_checks=[some_rows],
     resources={
         "openai": OpenAIBatchResource(),
