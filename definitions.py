@@ -74,11 +74,15 @@ def support_queries_classified(support_queries: Upstream) -> Iterator[pa.RecordB
     return support_queries.batches()
 
 
-@dg.asset(partitions_def=nightly, kinds={"pandas"}, io_manager_key="batch_tables")
-def intent_report(support_queries_classified: pd.DataFrame) -> pd.DataFrame:
-    """How many customers wanted what, and how urgently."""
-    answered = support_queries_classified.dropna(subset=["intent"])
-    grouped = answered.groupby("intent", observed=True)
+@dg.asset(partitions_def=nightly, backfill_policy=in_one_run, kinds={"pandas"}, io_manager_key="batch_tables")
+def intent_report(support_queries_classified: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """How many customers wanted what on each day, and how urgently."""
+    return {day: count_intents(messages) for day, messages in support_queries_classified.items()}
+
+
+def count_intents(messages: pd.DataFrame) -> pd.DataFrame:
+    """The report of one day, the most frequent intent first."""
+    grouped = messages.dropna(subset=["intent"]).groupby("intent", observed=True)
     report = grouped.agg(messages=("id", "size"), mean_urgency=("urgency", "mean")).reset_index()
     return report.sort_values("messages", ascending=False)
 
