@@ -7,7 +7,7 @@ import os
 import secrets
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -123,8 +123,12 @@ class TableWriter:
 
 @contextmanager
 def opened(store: ObjectStore, path: str) -> Iterator[pq.ParquetFile]:
-    """A stored Parquet file, for the length of the block. Raises CorruptObject if it is none."""
-    with store.fetch(path) as file:
+    """A stored Parquet file, for the length of the block. Raises CorruptObject if it is none, or is gone."""
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(store.fetch(path))
+        except FileNotFoundError as error:
+            raise CorruptObject(f"{path} in {store.url} is gone; restore it from a backup", path=path) from error
         try:
             parquet = pq.ParquetFile(file, memory_map=False, pre_buffer=False)
         except pa.ArrowInvalid as error:

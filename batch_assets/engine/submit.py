@@ -14,7 +14,7 @@ from batch_assets.engine.lease import hold_account
 from batch_assets.engine.reconcile import is_held
 from batch_assets.engine.setbacks import delete_input, put_off, refuse
 from batch_assets.engine.status import is_current
-from batch_assets.errors import Ambiguous, Blocked, ProviderError, QueueFull, Refused, Terminal
+from batch_assets.errors import Ambiguous, Blocked, CorruptObject, ProviderError, QueueFull, Refused, Terminal
 from batch_assets.fingerprint import custom_ids
 from batch_assets.lifecycle import TERMINAL, Event, State
 
@@ -50,7 +50,10 @@ def send_admitted(
         if unwanted(ledger, shard) is not None:
             continue  # the next advance closes it
         lease.renew()
-        after = send(ledger, provider, shard, lease, log=log)
+        try:
+            after = send(ledger, provider, shard, lease, log=log)
+        except CorruptObject as error:  # its own files, say: the others go on
+            after = put_off(ledger, shard, Event.BLOCK, str(error))
         if after is None:
             continue
         if after.state is State.SUBMITTED:
