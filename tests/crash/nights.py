@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 import traceback
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -71,6 +71,7 @@ class Place:
     tag: str
     timing: Timing = QUICK
     grace_seconds: float = 0.1
+    store_ahead_seconds: float = 0.0
 
     @property
     def table(self) -> pa.Table:
@@ -82,7 +83,9 @@ class Place:
         return {path.name for path in self.folder.glob("store/*/accounts/*/shards/*")}
 
     def ledger(self, points: Points | None = None) -> Ledger:
-        return Ledger.open(PointStore(LocalStore(self.folder / "store"), points or Points()), timing=self.timing)
+        ahead = timedelta(seconds=self.store_ahead_seconds)
+        store = PointStore(LocalStore(self.folder / "store"), points or Points(), ahead)
+        return Ledger.open(store, timing=self.timing)
 
     def provider(self, points: Points | None = None) -> PointProvider:
         real = OpenAIProvider(
@@ -128,6 +131,13 @@ def one_night(place: Place, points: Points) -> None:
     plan = plan_partition(ledger, provider, place.spec(), PARTITION, rows().to_batches())
     submit_waiting(ledger, provider)
     finish(place, points, ledger, provider, plan.ref)
+
+
+def evening(place: Place, points: Points) -> None:
+    """Plan and submit: what a run does before it parks."""
+    ledger, provider = place.ledger(points), place.provider(points)
+    plan_partition(ledger, provider, place.spec(), PARTITION, rows().to_batches())
+    submit_waiting(ledger, provider)
 
 
 def changed_night(place: Place, points: Points) -> None:
@@ -203,17 +213,13 @@ def comparable(table: pa.Table, *, without: set[str] = VARYING) -> list[dict[str
     return table.drop_columns(sorted(without)).to_pylist()
 
 
-def stop(child: int) -> None:
-    os.kill(child, signal.SIGSTOP)
+def fell_asleep(child: int) -> bool:
+    """Wait until a process stops itself, or ends; whether it has stopped."""
+    _, status = os.waitpid(child, os.WUNTRACED)
+    return os.WIFSTOPPED(status)
 
 
-def go_on(child: int) -> None:
+def wake(child: int) -> int:
+    """Let a stopped process go on, and wait for its end."""
     os.kill(child, signal.SIGCONT)
-
-
-def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait for something to be true."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    return end(child)

@@ -10,7 +10,8 @@ import json
 import os
 import signal
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ class Point(NamedTuple):
 
 @dataclass(slots=True)
 class Points:
-    """Counts the points that a process passes. It kills itself at `deadly`, or writes them all to `log`."""
+    """Counts the points that a process passes. It dies, or stops, at one, or writes them all to `log`."""
 
     deadly: Point | None = None
+    sleepy: Point | None = None
     log: Path | None = None
     _passed: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -48,6 +50,8 @@ class Points:
                 stream.write(json.dumps(point) + "\n")
         if point == self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
+        if point == self.sleepy:
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     @contextmanager
     def around(self, name: str) -> Iterator[None]:
@@ -74,10 +78,10 @@ def step_name(path: str, data: bytes = b"") -> str:
 
 
 class PointStore:
-    """An ObjectStore whose writes are points."""
+    """An ObjectStore whose writes are points, and whose clock is `ahead` of this machine's."""
 
-    def __init__(self, store: ObjectStore, points: Points) -> None:
-        self._store, self._points = store, points
+    def __init__(self, store: ObjectStore, points: Points, ahead: timedelta = timedelta()) -> None:
+        self._store, self._points, self._ahead = store, points, ahead
         self.url = store.url
 
     def read(self, path: str) -> bytes:
@@ -101,14 +105,15 @@ class PointStore:
             yield file
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        return self._store.list(prefix)
+        for entry in self._store.list(prefix):
+            yield replace(entry, created_at=entry.created_at + self._ahead)
 
     def delete(self, path: str) -> None:
         with self._points.around(f"delete {step_name(path) if 'journal' not in path else path}"):
             self._store.delete(path)
 
     def now(self) -> Any:
-        return self._store.now()
+        return self._store.now() + self._ahead
 
 
 class PointProvider:
