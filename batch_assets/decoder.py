@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 import jsonschema_rs
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +26,7 @@ Converter: TypeAlias = Callable[[list[Any]], pa.Array]
 """From parsed JSON values (None is null) to an Arrow array of one type; raises one of _FAILURES on any bad value."""
 
 _FAILURES = (ValueError, OverflowError, ArithmeticError, pa.ArrowException)
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
 _QUOTED_CHARACTERS = 80
 _MESSAGE_CHARACTERS = 240
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)?")
@@ -49,12 +51,13 @@ class ResponseDecoder:
     Raises SchemaError when the JSON schema itself is not valid (a pattern that is no regular expression).
     """
 
-    __slots__ = ("_converters", "_diagnose", "_fields", "_is_valid")
+    __slots__ = ("_converters", "_diagnose", "_fields", "_is_valid", "_untyped")
 
     def __init__(self, *, json_schema: Node | None, fields: pa.Schema) -> None:
         self._fields = fields
         self._converters: dict[str, Converter] = {}
         self._is_valid: Callable[[Any], bool] | None = None
+        self._untyped = _vectors if pa.types.is_list(fields.field(0).type) else _plain_texts
         if json_schema is None:
             return
         try:
@@ -77,7 +80,7 @@ class ResponseDecoder:
         """
         errors: dict[int, str] = {}
         if self._is_valid is None:
-            return Decoded(columns=[_plain_texts(texts, errors)], errors=errors)
+            return Decoded(columns=[self._untyped(texts, errors)], errors=errors)
         rows = self._parsed(texts, errors)
         try:
             return Decoded(columns=self._converted(rows), errors=errors)
@@ -163,6 +166,27 @@ def _plain_texts(texts: Sequence[str | bytes | None], errors: dict[int, str]) ->
             )
             values.append(None)
     return pa.array(values, pa.string())
+
+
+def _vectors(texts: Sequence[str | bytes | None], errors: dict[int, str]) -> pa.Array:
+    """JSON arrays of numbers as list<float32>."""
+    vectors = [None if text is None else _vector(text) for text in texts]
+    for index, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
+        if text is not None and vector is None:
+            errors[index] = f"not a vector of numbers: {_quoted(text if isinstance(text, str) else bytes(text))}"
+    return pa.array(vectors, pa.list_(pa.float32()))
+
+
+def _vector(text: str | bytes) -> np.ndarray[Any, np.dtype[np.float32]] | None:
+    """None for what is no vector."""
+    try:
+        value = orjson.loads(text)
+        vector = np.array(value, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if type(value) is not list or vector.ndim != 1 or not vector.size:
+        return None
+    return vector.astype(np.float32) if np.abs(vector).max() <= _LARGEST_FLOAT else None
 
 
 # ---------------------------------------------------------------- messages

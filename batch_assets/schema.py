@@ -9,6 +9,7 @@
     UUID, URL, timedelta, ...     string, as written
     list[T], nested model         list<T>, struct
     Optional[T]                   T
+    (an embedding)                list<float32>
 
 A field's default is not sent: the provider answers every field. Aliases name the columns. A model's own validator
 functions are not run: a response is validated against the JSON schema, which the plan keeps.
@@ -42,6 +43,9 @@ RESERVED_PREFIX = "batch_"
 TEXT_COLUMN = "response"
 """The one column of the output type `str`."""
 
+EMBEDDING_COLUMN = "embedding"
+"""The one column of an embedding: a vector of 32-bit floats, the precision that the vendors send."""
+
 _FORMAT = 1
 _DECIMAL_SCALE = 18
 _NAME_CHARACTERS = 64  # OpenAI: "a-z, A-Z, 0-9, or underscores and dashes, with a maximum length of 64"
@@ -54,7 +58,7 @@ class OutputSchema:
     name: str
     """Name of the type, in the characters that providers take (letters, digits, `_`, `-`; 64 at most)."""
     json_schema: dict[str, Any] | None
-    """The strict form, self-contained; None for plain text."""
+    """The strict form, self-contained; None for plain text and for embeddings."""
     fields: pa.Schema
     """The Arrow columns, all nullable; a field's description is its metadata `description`."""
 
@@ -75,6 +79,17 @@ class OutputSchema:
         except PydanticUserError as error:
             raise SchemaError(f"output_type {output_type.__name__} has no JSON schema: {error.message}") from error
         return cls._built(schema, output_type.__name__)
+
+    @classmethod
+    def embedding(cls) -> Self:
+        """Return the one schema of the endpoint `embeddings`: a vector in the column `embedding`."""
+        fields = pa.schema([pa.field(EMBEDDING_COLUMN, pa.list_(pa.float32()))])
+        return cls(name=EMBEDDING_COLUMN, json_schema=None, fields=fields)
+
+    @property
+    def is_embedding(self) -> bool:
+        """Whether a response is a vector."""
+        return self.json_schema is None and self.fields.names == [EMBEDDING_COLUMN]
 
     @classmethod
     def from_json_schema(cls, schema: Mapping[str, Any], *, name: str | None = None) -> Self:

@@ -52,8 +52,8 @@ def batch_asset(  # the long list is the public API
     provider: str,
     model: str,
     prompt: str | Callable[[dict[str, Any]], str],
-    output_type: OutputType,
     row_key: str,
+    output_type: OutputType | None = None,
     system: str | None = None,
     max_output_tokens: int | None = None,
     max_cost_usd: Decimal | float | str | None = None,
@@ -83,10 +83,12 @@ def batch_asset(  # the long list is the public API
     resources by annotation, and `context`. It returns record batches, a table, a DataFrame, or dicts.
 
     `provider` is the key of a resource; `prompt` a Jinja2 template over a row's columns, or a function of a row;
-    `row_key` the column that names a row; `output_columns` the source columns that go to the output (default: all);
-    `max_cost_usd` refuses a partition's plan before anything is sent; `params` goes to the provider as it is; `pricing`
-    gives own rates by model, in USD per million tokens; `on_change` says what happens to the batches of a plan that is
-    replaced; `on_ambiguous` what happens to a batch whose creation cannot be settled by looking.
+    `output_type` a pydantic model, a JSON Schema or str (nothing with the endpoint `embeddings`, whose answer is the
+    column `embedding`); `row_key` the column that names a row; `output_columns` the source columns that go to the
+    output (default: all); `max_cost_usd` refuses a partition's plan before anything is sent; `params` goes to the
+    provider as it is; `pricing` gives own rates by model, in USD per million tokens; `on_change` says what happens to
+    the batches of a plan that is replaced; `on_ambiguous` what happens to a batch whose creation cannot be settled by
+    looking.
 
     Time-partitioned assets run a backfill as one run, unless `backfill_policy` says otherwise. All other options of
     `dagster.asset` pass through: group_name, owners, tags, pool, retry_policy, automation_condition, ...
@@ -101,7 +103,7 @@ def batch_asset(  # the long list is the public API
             AssetKey([*prefix, asset_name]),
             provider=provider,
             prompt=Prompt(prompt, system=system),
-            schema=_schema(output_type),
+            schema=_schema(output_type, endpoint),
             request={
                 "model": model,
                 "endpoint": endpoint,
@@ -193,7 +195,11 @@ def _spec(key: AssetKey, *, request: dict[str, Any], schema: OutputSchema, **opt
     return AssetSpec(asset=key.to_user_string(), request=full, schema=schema, **options)
 
 
-def _schema(output_type: OutputType) -> OutputSchema:
+def _schema(output_type: OutputType | None, endpoint: str) -> OutputSchema:
+    if output_type is None:
+        if endpoint != "embeddings":
+            raise ConfigError("`output_type` is not set: give a pydantic model class, or str for plain text")
+        return OutputSchema.embedding()
     if isinstance(output_type, Mapping):
         return OutputSchema.from_json_schema(output_type)
     return OutputSchema.of(output_type)

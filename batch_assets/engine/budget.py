@@ -97,9 +97,10 @@ class Budget:
         )
 
     def _of(self, tokens: NDArray[np.int64], upper: NDArray[np.int64]) -> Estimate:
+        request = self._spec.request
         return Estimate.of(
             self._rates,
             input_tokens=tokens,
             upper_input_tokens=upper,
-            max_output_tokens=self._spec.request.max_output_tokens,
+            max_output_tokens=0 if request.endpoint == "embeddings" else request.max_output_tokens,
         )

@@ -47,11 +47,30 @@ class AssetSpec:
             raise ConfigError(f"{self.asset}: `max_attempts` is {self.max_attempts}; at least one attempt is needed")
         if self.max_cost_usd is not None and self.max_cost_usd <= 0:
             raise ConfigError(f"{self.asset}: `max_cost_usd` is {self.max_cost_usd}; write a positive number of USD")
+        self._check_endpoint()
         if self.output_columns is not None:
             self.check_columns(self.output_columns)
         if self.row_key in self.schema.fields.names:
             raise ConfigError(
                 f"{self.asset}: the row key {self.row_key!r} is also a field of the output type; rename the field"
+            )
+
+    def _check_endpoint(self) -> None:
+        """Raise ConfigError for what cannot be set with the endpoint `embeddings`, which answers with a vector."""
+        request = self.request
+        if request.endpoint != "embeddings":
+            if self.schema.is_embedding:
+                raise ConfigError(f'{self.asset}: a vector is the answer of `endpoint="embeddings"` only; set that')
+            return
+        refused = {
+            "output_type": not self.schema.is_embedding,
+            "system": request.system is not None or self.prompt.system is not None,
+            "max_output_tokens": request.max_output_tokens is not None,
+        }
+        for setting in (name for name, is_set in refused.items() if is_set):
+            raise ConfigError(
+                f'{self.asset}: `{setting}` is set, and `endpoint="embeddings"` has no use for it: the answer is a '
+                "vector in the column `embedding`; leave it out"
             )
 
     @property

@@ -78,6 +78,7 @@ _REFUSED_PARAMS = {
     "max_tokens": "set `max_output_tokens`",
     "max_completion_tokens": "set `max_output_tokens`",
     "max_output_tokens": "set `max_output_tokens`",
+    "encoding_format": "embeddings are read as floats",
 }
 _NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
@@ -349,7 +350,7 @@ class OpenAIProvider:
             return None
 
     def parse(self, line: bytes) -> ResultLine:
-        """A whole result line, of chat completions or responses."""
+        """A whole result line, of any of the endpoints; the text of an embedding is its JSON."""
         read = _LINE_DECODER.decode(line)
         if read.error is not None:
             return _unexecuted(read.custom_id, read.error)
@@ -416,8 +417,13 @@ class _Incomplete(msgspec.Struct, gc=False):
     reason: str | None = None
 
 
+class _Embedding(msgspec.Struct, gc=False):
+    embedding: msgspec.Raw
+
+
 class _Body(msgspec.Struct, gc=False):
     model: str | None = None
+    data: list[_Embedding] | None = None
     choices: list[_Choice] | None = None
     output: list[_Item] | None = None
     incomplete_details: _Incomplete | None = None
@@ -460,6 +466,8 @@ def _answered(custom_id: str, body: _Body) -> ResultLine:
     if body.choices:
         choice = body.choices[0]
         text, refusal, finish = choice.message.content, choice.message.refusal, choice.finish_reason
+    elif body.data:
+        text = bytes(body.data[0].embedding).decode()
     elif body.output is not None:
         parts = [part for item in body.output if item.type == "message" for part in item.content or ()]
         text = "".join(part.text or "" for part in parts if part.type == "output_text") or None
