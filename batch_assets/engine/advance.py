@@ -61,7 +61,6 @@ class _Advance:
         ledger, provider = self._ledger, self._provider
         self._open_what_was_planned()
         shards = ledger.open_shards(provider.account)
-        self._close_what_is_settled(shards)
         listing = self._listing(shards, at_least)
         for shard in shards:
             self._lease.renew()
@@ -191,4 +190,5 @@ class _Advance:
     def _send(self) -> None:
         ledger, provider = self._ledger, self._provider
         shards = ledger.open_shards(provider.account)
+        self._close_what_is_settled(shards)
         self._done["sent"] += send_admitted(ledger, provider, shards, self._lease, log=self._log)

@@ -111,6 +111,17 @@ def test_prompt_a_while_b_is_open_while_a_is_open_buys_each_once(engine: Engine)
     assert engine.bought == 8
 
 
+def test_a_plan_that_nobody_looks_at_any_more_leaves_no_marker(engine: Engine) -> None:
+    engine.emulator.set_latency(3600)
+    for prompt in ("A {{ text }}", "B {{ text }}"):
+        plan = engine.plan(messages(4), intent_spec(prompt))
+        engine.submit()
+    engine.emulator.advance(3601)
+    engine.settle(plan)
+    assert engine.ledger.open_plans() == []
+    assert engine.bought == 8
+
+
 def test_a_refresh_of_an_open_plan_takes_its_fresh_results(engine: Engine) -> None:
     """A request is never in two open batches; what is being bought just now is fresh."""
     engine.night(messages(4))
