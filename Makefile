@@ -12,6 +12,7 @@ demo dev: export BATCH_ASSETS_TEXT = $(TEXT)
 demo dev: export BATCH_ASSETS_ID = $(ID)
 demo dev: export BATCH_ASSETS_DAY = $(DAY)
 demo: export NIGHTS := $(NIGHTS)
+dev: export PORT := $(PORT)
 
 demo: $(VENV)/installed
 	@$(BIN)/python -m examples.demo

@@ -6,7 +6,6 @@ Exit status 0 only if the backfill ends COMPLETED_SUCCESS.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from examples.processes import (
     dagster_dev,
     emulator,
     free_port,
+    interruptible,
     make_home,
     own_folder,
     stop,
@@ -34,7 +34,6 @@ from examples.processes import (
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import FrameType
 
 LATENCY_SECONDS = 4.0
 """How long the emulator takes for a batch."""
@@ -86,7 +85,7 @@ def main() -> int:
     """Run the demo and return its exit status."""
     width = None if sys.stdout.isatty() else FILE_WIDTH
     console = Console(highlight=False, markup=False, emoji=False, width=width)
-    signal.signal(signal.SIGTERM, _interrupt)
+    interruptible()
     try:
         choice = Choice.from_environment()
         with own_folder(ROOT / ".demo") as folder:
@@ -98,10 +97,6 @@ def main() -> int:
         sys.stderr.write("make demo: interrupted\n")
         return 130
     return 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _demo(choice: Choice, folder: Path, console: Console) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
-from examples.processes import LOOPBACK, ROOT, dagster_dev, emulator, make_home
+from examples.processes import LOOPBACK, ROOT, dagster_dev, emulator, free_port, interruptible, make_home, stop
 
 UI_PORT = 3000
 EMULATOR_PORT = 8765
@@ -14,20 +15,23 @@ LATENCY_SECONDS = 20.0
 
 def main() -> int:
     """Serve until Ctrl-C."""
+    interruptible()
     folder = ROOT / ".dev"
     home = make_home(folder / "home")
     try:
+        port = free_port(int(os.environ.get("PORT") or UI_PORT))
         with emulator(state=folder / "emulator", port=EMULATOR_PORT, latency_seconds=LATENCY_SECONDS) as provider:
             where = "OpenAI (OPENAI_API_KEY is set)" if provider is None else f"the emulator at {provider.url}"
-            sys.stdout.write(f"Batches go to {where}. UI: http://{LOOPBACK}:{UI_PORT}\n")
+            sys.stdout.write(f"Batches go to {where}. UI: http://{LOOPBACK}:{port}\n")
             sys.stdout.flush()
             url = None if provider is None else provider.url
-            process = dagster_dev(home, port=UI_PORT, emulator_url=url, log=None)
+            process = dagster_dev(home, port=port, emulator_url=url, log=None)
             try:
                 return process.wait()
-            except KeyboardInterrupt:  # the terminal has sent it to Dagster, too
-                process.wait()
-                return 0
+            finally:
+                stop(process)
+    except KeyboardInterrupt:
+        return 0
     except RuntimeError as error:
         sys.stderr.write(f"make dev: {error}\n")
         return 1

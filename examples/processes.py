@@ -17,6 +17,7 @@ from batch_assets.emulator import SpawnedEmulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFINITIONS = ROOT / "definitions.py"
@@ -55,13 +56,13 @@ def emulator(*, state: Path, port: int, latency_seconds: float) -> Iterator[Spaw
 
 
 def dagster_dev(home: Path, *, port: int, emulator_url: str | None, log: IO[bytes] | None) -> subprocess.Popen[bytes]:
-    """Start `dagster dev`: code server, webserver and daemons, in a process group of its own if it has a log."""
+    """Start `dagster dev`: code server, webserver and daemons, in a process group of its own. `stop` ends it."""
     environment: dict[str, str] = {**os.environ, "DAGSTER_HOME": str(home)}
     if emulator_url is not None:
         environment[EMULATOR_URL] = emulator_url
     command = [_beside_python("dagster"), "dev", "-f", str(DEFINITIONS), "-h", LOOPBACK, "-p", str(port)]
     return subprocess.Popen(  # noqa: S603  # our own environment's command
-        command, cwd=ROOT, env=_with_path(environment), stdout=log, stderr=log, start_new_session=log is not None
+        command, cwd=ROOT, env=_with_path(environment), stdout=log, stderr=log, start_new_session=True
     )
 
 
@@ -77,10 +78,24 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has now."""
+def interruptible() -> None:
+    """SIGTERM and SIGINT end this process like Ctrl-C, also where a shell has started it with SIGINT ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def free_port(wanted: int = 0) -> int:
+    """A port of 127.0.0.1 that nobody has now: the wanted one, or any. Raises RuntimeError if that one is taken."""
     with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, wanted))
+        except OSError as error:
+            raise RuntimeError(f"port {wanted} of {LOOPBACK} cannot be had ({error.strerror}); name another") from error
         port: int = probe.getsockname()[1]
         return port
 
