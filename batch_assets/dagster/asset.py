@@ -26,6 +26,7 @@ from dagster import (
 )
 from pydantic import BaseModel
 
+from batch_assets.dagster.checks import BatchChecks, check_specs, make_optional
 from batch_assets.dagster.io_manager import OWN_TABLES_KEY, store_tables
 from batch_assets.dagster.materializing import Source, materialize
 from batch_assets.dagster.resources import STORE_KEY
@@ -64,6 +65,7 @@ def batch_asset(  # the long list is the public API
     pricing: Mapping[str, Mapping[str, float]] | None = None,
     on_change: Literal["finish", "cancel"] = "finish",
     on_ambiguous: Literal["hold", "resubmit", "fail"] = "hold",
+    checks: BatchChecks | None = BatchChecks(),  # noqa: B008  # frozen
     name: str | None = None,
     key_prefix: str | Sequence[str] | None = None,
     ins: Mapping[str, AssetIn] | None = None,
@@ -88,7 +90,7 @@ def batch_asset(  # the long list is the public API
     output (default: all); `max_cost_usd` refuses a partition's plan before anything is sent; `params` goes to the
     provider as it is; `pricing` gives own rates by model, in USD per million tokens; `on_change` says what happens to
     the batches of a plan that is replaced; `on_ambiguous` what happens to a batch whose creation cannot be settled by
-    looking.
+    looking; `checks` sets the thresholds of the asset checks that every batch asset has, None leaves them out.
 
     Time-partitioned assets run a backfill as one run, unless `backfill_policy` says otherwise. All other options of
     `dagster.asset` pass through: group_name, owners, tags, pool, retry_policy, automation_condition, ...
@@ -140,6 +142,7 @@ def batch_asset(  # the long list is the public API
         return _build(
             spec,
             Source(function, parameters.upstreams, parameters.resources, parameters.context),
+            checks,
             options,
             io_manager_key,
         )
@@ -174,19 +177,29 @@ class _Parameters:
     context: bool
 
 
-def _build(spec: AssetSpec, source: Source, options: dict[str, Any], io_manager_key: str | None) -> AssetsDefinition:
+def _build(
+    spec: AssetSpec, source: Source, checks: BatchChecks | None, options: dict[str, Any], io_manager_key: str | None
+) -> AssetsDefinition:
     def compute(context: AssetExecutionContext) -> Iterator[Any]:
-        yield from materialize(context, spec, source)
+        yield from materialize(context, spec, source, checks)
 
     compute.__name__ = spec.asset.rsplit("/", 1)[-1]
     compute.__annotations__ = {"context": AssetExecutionContext}  # Dagster reads the class, not its name
     setattr(compute, _SPEC, spec)
     given = {key: value for key, value in options.items() if value is not None}
+    if checks is not None:
+        given["check_specs"] = check_specs(
+            AssetKey(spec.asset.split("/")),
+            checks,
+            max_cost_usd=spec.max_cost_usd,
+            partitions_def=given.get("partitions_def"),
+        )
     if io_manager_key is None:  # downstream assets load the table through the store that wrote it
         io_manager_key, given["resource_defs"] = OWN_TABLES_KEY, {OWN_TABLES_KEY: store_tables}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BetaWarning)  # backfill_policy and resource_defs, for years now
         definition: AssetsDefinition = asset(output_required=False, io_manager_key=io_manager_key, **given)(compute)
+    make_optional(definition)
     return definition
 
 
@@ -257,6 +270,7 @@ def _deps(upstreams: Mapping[str, AssetKey], ins: Mapping[str, AssetIn]) -> list
 def _refuse_options(options: Mapping[str, Any]) -> None:
     allowed = {name for name in inspect.signature(asset).parameters if name not in ("compute_fn", "kwargs")}
     taken = {"output_required", "config_schema", "required_resource_keys", "resource_defs", "io_manager_def", "key"}
+    taken |= {"check_specs"}
     for option in options:
         if option not in allowed or option in taken:
             raise ConfigError(

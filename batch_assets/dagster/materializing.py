@@ -18,6 +18,7 @@ from dagster import (
     RetryRequested,
 )
 
+from batch_assets.dagster.checks import BatchChecks, evaluate
 from batch_assets.dagster.metadata import landing_metadata
 from batch_assets.dagster.parking import check_resumable, park, resumed_waits
 from batch_assets.dagster.resources import STORE_KEY, BatchProviderResource, BatchStore
@@ -74,6 +75,7 @@ class _Night:
     store: BatchStore
     ledger: Ledger
     provider: Provider
+    checks: BatchChecks | None
     failures: dict[str | None, Exception] = field(default_factory=dict)
     """Partitions that could not be planned."""
 
@@ -133,8 +135,9 @@ class _Night:
     def statuses(self, refs: list[PlanRef]) -> list[PlanStatus]:
         return [plan_status(self.ledger, ref) for ref in refs if ref.generation > 0]
 
-    def land(self, refs: list[PlanRef]) -> Iterator[MaterializeResult[Any]]:
+    def land(self, refs: list[PlanRef]) -> Iterator[Any]:
         """Publish the tables. One that fails in a range does not take the others' materializations with it."""
+        landings: list[Landing] = []
         metadata: dict[str | None, dict[str, Any]] = {}
         failed: dict[str | None, Exception] = {}
         for ref in refs:
@@ -146,29 +149,36 @@ class _Night:
                 self.context.log.exception(f"{self.spec.asset}: {ref.partition} did not land: {error}")
                 failed[ref.partition] = error
             else:
+                landings.append(landing)
                 metadata[ref.partition] = self._metadata(landing)
         if failed:
             for partition, figures in metadata.items():
                 self.context.log_event(
                     AssetMaterialization(self.context.asset_key, partition=partition, metadata=figures)
                 )
+            yield from self._evaluated(landings)
             raise Failure(
                 f"{len(failed)} of {len(refs)} partitions did not land: "
                 + "; ".join(f"{partition}: {error}" for partition, error in list(failed.items())[:5])
             )
         if len(refs) == 1:
             yield MaterializeResult(metadata=metadata[refs[0].partition])
-            return
-        for partition, figures in metadata.items():
-            self.context.add_asset_metadata(figures, partition_key=partition)
-        yield MaterializeResult()
+        else:
+            for partition, figures in metadata.items():
+                self.context.add_asset_metadata(figures, partition_key=partition)
+            yield MaterializeResult()
+        yield from self._evaluated(landings)
+
+    def _evaluated(self, landings: list[Landing]) -> Iterator[Any]:
+        if self.checks is not None:
+            yield from evaluate(self.context, self.checks, landings, self.spec.max_cost_usd)
 
     def _metadata(self, landing: Landing) -> dict[str, Any]:
         return landing_metadata(
             landing, partitioned=landing.ref.partition is not None, console_url=self.provider.console_url
         )
 
-    def run(self) -> Iterator[MaterializeResult[Any]]:
+    def run(self) -> Iterator[Any]:
         """Plan, submit, and land or park."""
         refs = self.refs()
         if len(self.failures) == len(refs):
@@ -221,14 +231,24 @@ class _Night:
         )
 
 
-def materialize(context: AssetExecutionContext, spec: AssetSpec, source: Source) -> Iterator[MaterializeResult[Any]]:
-    """The body of a batch asset's step. Yields nothing if it parks."""
+def materialize(
+    context: AssetExecutionContext, spec: AssetSpec, source: Source, checks: BatchChecks | None = None
+) -> Iterator[Any]:
+    """The body of a batch asset's step: the materialization, then the checks' results. Yields nothing if it parks."""
     spec = replace(spec, asset=context.asset_key.to_user_string())
     try:
         store = _resource(context, STORE_KEY, BatchStore)
         account = _resource(context, spec.provider, BatchProviderResource)  # type: ignore[type-abstract]  # any of them
         provider = account.provider(spec.provider)
-        night = _Night(context=context, spec=spec, source=source, store=store, ledger=store.ledger(), provider=provider)
+        night = _Night(
+            context=context,
+            spec=spec,
+            source=source,
+            store=store,
+            ledger=store.ledger(),
+            provider=provider,
+            checks=checks,
+        )
         yield from night.run()
     except _FOR_A_PERSON as error:
         raise Failure(str(error), metadata={"batch_assets/error": type(error).__name__}, allow_retries=False) from error

@@ -32,6 +32,7 @@ def rows(source: Upstream) -> object:
 
 def test_public_names() -> None:
     assert sorted(batch_assets.dagster.__all__) == [
+        "BatchChecks",
         "BatchProviderResource",
         "BatchStore",
         "OpenAIBatchResource",
