@@ -329,6 +329,15 @@ class BatchInfo:
     """It failed unexecuted because the account cannot submit, out of money say."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputFile:
+    """An uploaded input file, as a provider lists it."""
+
+    file_id: str
+    name: str
+    """As it was uploaded: `{shard}.jsonl`."""
+
+
 # ---------------------------------------------------------------- what the engine reports
 
 

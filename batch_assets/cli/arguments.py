@@ -24,6 +24,9 @@ def parser() -> argparse.ArgumentParser:
     subparsers = top.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     _add_run(subparsers)
     _add_status(subparsers)
+    _add_cancel(subparsers)
+    _add_reconcile(subparsers)
+    _add_gc(subparsers)
     _add_emulator(subparsers)
     return top
 
@@ -75,6 +78,53 @@ def _add_status(subparsers: Subparsers) -> None:
     status.add_argument("--namespace", default="default", metavar="N", help="deployment (default: default)")
     status.add_argument("--open", action="store_true", help="leave out what is settled")
     status.add_argument("--json", action="store_true", help="print one JSON object on stdout instead of tables")
+
+
+def _add_store(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--store", required=True, type=Path, metavar="DIR", help="the store's folder")
+    command.add_argument("--namespace", default="default", metavar="N", help="deployment (default: default)")
+
+
+def _add_cancel(subparsers: Subparsers) -> None:
+    cancel = subparsers.add_parser(
+        "cancel",
+        help="give up open plans",
+        description="Cancel the open plans of an asset: what waits is not sent, batches that run are asked to stop, "
+        "what had finished is kept. For the command `run`, ASSET is the path of its OUTPUT.",
+    )
+    cancel.add_argument("asset", metavar="ASSET", help="asset key, its parts joined by /")
+    cancel.add_argument("--partition", action="append", default=[], metavar="KEY", help="only these; may be repeated")
+    cancel.add_argument("--provider", required=True, metavar="NAME", help="openai")
+    cancel.add_argument("--force", action="store_true", help="even if parked runs wait for it")
+    _add_store(cancel)
+
+
+def _add_reconcile(subparsers: Subparsers) -> None:
+    reconcile = subparsers.add_parser(
+        "reconcile",
+        help="settle submissions in doubt, and find batches that no shard has",
+        description="Read the provider's whole list of batches, settle every submission whose answer was lost as far "
+        "as that can be settled now, cancel batches that bear our stamp and are one too many, and bring the rest on. "
+        "Exit status 1 while a submission is still in doubt.",
+    )
+    reconcile.add_argument("--provider", required=True, metavar="NAME", help="openai")
+    _add_store(reconcile)
+
+
+def _add_gc(subparsers: Subparsers) -> None:
+    gc = subparsers.add_parser(
+        "gc",
+        help="remove what nobody needs any more",
+        description="Remove plans that newer ones replaced, drafts that became no plan, and uploaded input files that "
+        "no submission needs. Never anything of an open plan, of one that somebody waits for, or of the newest plan "
+        "of a partition.",
+    )
+    gc.add_argument("--older-than-days", type=_positive, default=90, metavar="N", help="of plans (default: 90)")
+    gc.add_argument(
+        "--provider", action="append", default=[], metavar="NAME", help="remove its input files; may be repeated"
+    )
+    gc.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    _add_store(gc)
 
 
 def _add_emulator(subparsers: Subparsers) -> None:

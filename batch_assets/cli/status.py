@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from batch_assets.cli.console import duration, results, write_json
+from batch_assets.cli.existing_store import open_ledger
 from batch_assets.engine.status import plan_status, shards_of
-from batch_assets.errors import ConfigError
-from batch_assets.ledger import Ledger
-from batch_assets.storage.local import LocalStore
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
     from datetime import datetime
-    from pathlib import Path
 
     from rich.console import Console
 
+    from batch_assets.ledger import Ledger
     from batch_assets.records import PlanRecord, Shard
 
 
@@ -69,19 +67,13 @@ class PlanLine:
 
 def execute(given: argparse.Namespace) -> int:
     """Print every current plan, and every older one that is still open."""
-    ledger = _open(given.store, given.namespace)
+    ledger = open_ledger(given.store, given.namespace)
     plans = [line for line in plan_lines(ledger) if line.open or not given.open]
     if given.json:
         write_json({"store": ledger.store.url, "namespace": ledger.namespace, "plans": plans})
     else:
         _print(plans, ledger, results())
     return 0
-
-
-def _open(root: Path, namespace: str) -> Ledger:
-    if not (root / "store.json").is_file():
-        raise ConfigError(f"there is no store in {root}: it holds no store.json")
-    return Ledger.open(LocalStore(root), namespace)
 
 
 def plan_lines(ledger: Ledger) -> Iterator[PlanLine]:

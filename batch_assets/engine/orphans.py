@@ -63,5 +63,5 @@ def settle_orphan(ledger: Ledger, provider: Provider, batch: BatchInfo, *, log: 
         done = f" after {batch.completed:,} of its requests were executed" if batch.completed else ""
         log(f"batch {batch.batch_id} is one too many for shard {shard_id}, which is {shard.state}{done}")
         cancel_surplus(ledger, provider, batch.batch_id, log=log)
-        return "orphans canceled"
+        return "canceled as one too many"
     return None

@@ -27,7 +27,7 @@ from batch_assets.admission import QueueLimits
 from batch_assets.errors import Ambiguous, ConfigError, SchemaError, Transient
 from batch_assets.providers.http import Answer, creating_error, is_connection_error, reading_error, split_lines
 from batch_assets.providers.protocol import ResultLine
-from batch_assets.records import BatchInfo, BatchPhase, Limits, Outcome, Request
+from batch_assets.records import BatchInfo, BatchPhase, InputFile, Limits, Outcome, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -245,6 +245,10 @@ class AnthropicProvider:
 
     def delete_input(self, input_file: str) -> None:
         """There are no input files."""
+
+    def input_files(self) -> Iterator[InputFile]:
+        """There are no input files."""
+        return iter(())
 
     def console_url(self, batch_id: str) -> str | None:
         """Where a person looks at the batch."""

@@ -35,14 +35,14 @@ from batch_assets.providers.http import (
     split_lines,
 )
 from batch_assets.providers.mistral_lines import URLS, MistralEnvelope, error_text, read_custom_id, read_result
-from batch_assets.records import BatchInfo, BatchPhase, Ending, Limits
+from batch_assets.records import BatchInfo, BatchPhase, Ending, InputFile, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mistralai.client import Mistral
     from mistralai.client.errors import MistralError
-    from mistralai.client.models import BatchJob
+    from mistralai.client.models import BatchJob, FileSchema
 
     from batch_assets.providers.protocol import ResultLine
     from batch_assets.records import Request
@@ -264,6 +264,22 @@ class MistralProvider:
 
         with suppress(NotFound):
             retried(delete, self._max_retries)
+
+    def input_files(self) -> Iterator[InputFile]:
+        """All input files of jobs that the workspace lists."""
+        number = 0
+        while True:
+
+            def read(page: int = number) -> list[FileSchema]:
+                with self._reading("listing its files"):
+                    found = self._client.files.list(purpose="batch", page=page, page_size=_PAGE_SIZE)
+                    return list(found.data)
+
+            files = retried(read, self._max_retries)
+            yield from (InputFile(file_id=file.id, name=file.filename) for file in files)
+            if len(files) < _PAGE_SIZE:
+                return
+            number += 1
 
     def console_url(self, batch_id: str) -> str | None:  # jobs have no documented page of their own
         """Where a person looks at the batch."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from batch_assets.admission import QueueLimits
-    from batch_assets.records import BatchInfo, Limits, Request
+    from batch_assets.records import BatchInfo, InputFile, Limits, Request
 
 
 class ResultLine(msgspec.Struct, frozen=True, gc=False):
@@ -147,6 +147,10 @@ class Provider(Protocol):
 
     def delete_input(self, input_file: str) -> None:
         """Delete an uploaded input file; one that is gone already is no error. Raises Transient or Blocked."""
+        ...
+
+    def input_files(self) -> Iterator[InputFile]:
+        """All input files of batches that the account lists, other deployments' too. Raises Transient or Blocked."""
         ...
 
     def console_url(self, batch_id: str) -> str | None:

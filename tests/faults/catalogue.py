@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nights_with_faults import REQUESTS, ROWS, SHARDS, Fault, Night, Subject
 
 from batch_assets.emulator import SpawnedEmulator
+from batch_assets.providers.anthropic import AnthropicProvider
 from batch_assets.providers.openai import OpenAIProvider
 
 if TYPE_CHECKING:
@@ -27,7 +28,16 @@ def _openai(url: str, timing: Timing) -> Provider:
     )
 
 
-SUBJECTS = [Subject(name="openai", model="gpt-5-mini", connect=_openai)]
+def _anthropic(url: str, timing: Timing) -> Provider:
+    return AnthropicProvider(
+        api_key="sk-faults", base_url=url, listing_grace_seconds=0.3, timeout_seconds=10, max_retries=1
+    )
+
+
+SUBJECTS = [
+    Subject(name="openai", model="gpt-5-mini", connect=_openai),
+    Subject(name="anthropic", model="claude-haiku-4-5", connect=_anthropic, files=False),
+]
 
 
 def _arm(fault: str, **spec: Any) -> Callable[[Controls], object]:
@@ -218,4 +228,9 @@ FAULTS = [
     *RESULTS,
     Fault(name="provider killed and restarted", during=_killed, spawned=True),
 ]
-LINES = [(subject, fault) for subject in SUBJECTS for fault in FAULTS if not fault.only or subject.name in fault.only]
+LINES = [
+    (subject, fault)
+    for subject in SUBJECTS
+    for fault in FAULTS
+    if (not fault.only or subject.name in fault.only) and (subject.files or not fault.needs_files)
+]

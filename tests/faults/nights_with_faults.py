@@ -65,6 +65,8 @@ class Subject:
     model: str
     connect: Callable[[str, Timing], Provider]
     """From the emulator's address."""
+    files: bool = True
+    """Whether requests go up as a file; else they are in the create call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +148,7 @@ class Night:
 
     def run(self, during: Callable[[Night], None] | None = None) -> pa.Table:
         """Plan, submit, advance until it is settled, land."""
-        plan = plan_partition(self.ledger, self.provider, self._spec(), PARTITION, rows().to_batches())
+        plan = plan_partition(self.ledger, self.provider, self.spec(), PARTITION, rows().to_batches())
         self._trying(lambda: submit_waiting(self.ledger, self.provider, log=self.said.append))
         if during is not None:
             during(self)
@@ -185,7 +187,7 @@ class Night:
         except BatchAssetsError as error:
             self.said.append(str(error))
 
-    def _spec(self) -> AssetSpec:
+    def spec(self) -> AssetSpec:
         schema = OutputSchema.of(Intent)
         request = Request(
             model=self.subject.model,
