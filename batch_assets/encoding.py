@@ -13,6 +13,8 @@ from batch_assets.records import FORMAT
 
 Record = TypeVar("Record")
 
+_UNPARTITIONED = "%none"
+"""Folder of an asset without partitions; no encoded key can be equal to it."""
 _LONGEST_NAME = 180
 """Characters of an encoded key: file systems take 255 bytes."""
 
@@ -26,6 +28,26 @@ def encode_key(key: str) -> str:
         digest = hashlib.sha256(key.encode()).hexdigest()[:32]
         name = f"{name[: _LONGEST_NAME - 40]}%~{digest}"
     return name
+
+
+def partition_folder(partition: str | None) -> str:
+    """The folder of a partition, or of an asset without partitions."""
+    return _UNPARTITIONED if partition is None else encode_key(partition)
+
+
+def leaf(path: str) -> str:
+    """The last part of a path."""
+    return path.rpartition("/")[2]
+
+
+def number_of(path: str, url: str) -> int:
+    """The number that an object is named by. Raises CorruptObject for a foreign file among the numbered ones."""
+    name = leaf(path).removesuffix(".json")
+    if not name.isdecimal():
+        raise CorruptObject(
+            f"{path} in {url} is not an object of batch_assets; it was left as it is. Move it away", path=path
+        )
+    return int(name)
 
 
 def encode(record: object) -> bytes:

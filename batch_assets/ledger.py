@@ -27,8 +27,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from batch_assets.encoding import Record, decode, encode, encode_key
-from batch_assets.errors import ConfigError, CorruptObject, StoreError
+from batch_assets.encoding import Record, decode, encode, encode_key, leaf, number_of, partition_folder
+from batch_assets.errors import ConfigError, StoreError
 from batch_assets.lifecycle import TERMINAL, Event, State, next_state
 from batch_assets.markers import BatchOwner, LeaseEntry, Marker, OpenPlan, StoreHeader
 from batch_assets.records import PlanRecord, PlanRef, Shard, ShardSpec, Transition, Wait
@@ -50,8 +50,6 @@ _CARRIED = (
     "kept_seconds",
 )
 """Fields of a transition that the next one takes over if it does not say otherwise."""
-_UNPARTITIONED = "%none"
-"""Folder of an asset without partitions; no encoded key can be equal to it."""
 
 
 _CLOCK_SECONDS = 60.0
@@ -96,7 +94,7 @@ class Ledger:
     def generations(self, asset: str, partition: str | None) -> list[int]:
         """Generations of the partition, ascending."""
         prefix = f"{self._partition(asset, partition)}/plans"
-        return sorted(self._generation(entry.path) for entry in self.store.list(prefix))
+        return sorted(number_of(entry.path, self.store.url) for entry in self.store.list(prefix))
 
     def head(self, asset: str, partition: str | None) -> PlanRecord | None:
         """The current plan of the partition."""
@@ -152,8 +150,8 @@ class Ledger:
 
     def open_generations(self, asset: str, partition: str | None) -> list[int]:
         """Generations of the partition that have an open marker, ascending: one without it is settled."""
-        folder = f"{self._root}/open/{encode_key(asset)}/{_folder(partition)}"
-        names = [_leaf(entry.path) for entry in self.store.list(folder)]
+        folder = f"{self._root}/open/{encode_key(asset)}/{partition_folder(partition)}"
+        names = [leaf(entry.path) for entry in self.store.list(folder)]
         return [int(name.partition(".")[0]) for name in names if name.endswith(".planned.json")]
 
     def mark_canceled(self, ref: PlanRef, account: str) -> None:
@@ -194,7 +192,7 @@ class Ledger:
         shards = []
         markers = self.store.list(f"{self._account(account)}/open")
         for entry in sorted(markers, key=lambda entry: (entry.created_at, entry.path)):
-            shard = self.find_shard(account, _leaf(entry.path).removesuffix(".json"))
+            shard = self.find_shard(account, leaf(entry.path).removesuffix(".json"))
             if shard is None:  # its opener is between the marker and the first transition, or died there
                 continue
             if shard.state in TERMINAL:
@@ -206,7 +204,8 @@ class Ledger:
     def find_shard(self, account: str, shard_id: str) -> Shard | None:
         """A shard with its newest transition; None if it has not been opened."""
         folder = self._shard(account, shard_id)
-        times = {int(_leaf(entry.path)[:-5]): entry.created_at for entry in self.store.list(f"{folder}/journal")}
+        entries = self.store.list(f"{folder}/journal")
+        times = {number_of(entry.path, self.store.url): entry.created_at for entry in entries}
         if not times:
             return None
         spec = self._read(ShardSpec, f"{folder}/spec.json")
@@ -344,22 +343,13 @@ class Ledger:
     # ------------------------------------------------------------ inside
 
     def _partition(self, asset: str, partition: str | None) -> str:
-        return f"{self._root}/assets/{encode_key(asset)}/{_folder(partition)}"
+        return f"{self._root}/assets/{encode_key(asset)}/{partition_folder(partition)}"
 
     def _plan(self, ref: PlanRef) -> str:
         return f"{self._partition(ref.asset, ref.partition)}/plans/{ref.generation:06}.json"
 
-    def _generation(self, path: str) -> int:
-        name = _leaf(path).removesuffix(".json")
-        if not name.isdecimal():
-            raise CorruptObject(
-                f"{path} in {self.store.url} is not a plan of batch_assets; it was left as it is. Move it away",
-                path=path,
-            )
-        return int(name)
-
     def _open(self, ref: PlanRef) -> str:
-        return f"{self._root}/open/{encode_key(ref.asset)}/{_folder(ref.partition)}/{ref.generation:06}"
+        return f"{self._root}/open/{encode_key(ref.asset)}/{partition_folder(ref.partition)}/{ref.generation:06}"
 
     def _account(self, account: str) -> str:
         return f"{self._root}/accounts/{encode_key(account)}"
@@ -402,14 +392,6 @@ class Ledger:
 def new_writer() -> str:
     """A random id for one attempt to write one record."""
     return secrets.token_hex(8)
-
-
-def _folder(partition: str | None) -> str:
-    return _UNPARTITIONED if partition is None else encode_key(partition)
-
-
-def _leaf(path: str) -> str:
-    return path.rpartition("/")[2]
 
 
 def _now() -> datetime:

@@ -382,11 +382,12 @@ def test_a_bad_object_is_not_overwritten_by_a_writer(full: Ledger) -> None:
     assert taken.read_bytes() == b"not ours"
 
 
-def test_a_foreign_file_among_the_plans_is_named(full: Ledger) -> None:
-    folder = Path(full.store.url, next(path for path in paths(full) if "/plans/" in path)).parent
+@pytest.mark.parametrize("kind", ["/plans/", "/journal/"])
+def test_a_foreign_file_among_numbered_ones_is_named(full: Ledger, kind: str) -> None:
+    folder = Path(full.store.url, next(path for path in paths(full) if kind in path)).parent
     (folder / "notes.txt").write_text("mine")
-    with pytest.raises(CorruptObject, match=r"plans/notes\.txt .* is not a plan"):
-        full.head(REF.asset, REF.partition)
+    with pytest.raises(CorruptObject, match=rf"{kind}notes\.txt .* is not an object of batch_assets"):
+        READERS[kind](full)
     assert (folder / "notes.txt").read_text() == "mine"
 
 
