@@ -118,10 +118,15 @@ def _look(ledger: Ledger, provider: Provider, shard: Shard) -> _Look:
             reached_at = batch.created_at
         elif reached_at is not None and batch.created_at < reached_at - _BEYOND_ANCHOR:
             break
-        elif batch.stamp == stamp and not _failed_before(batch, shard):
+        elif (batch.stamp == stamp or _has_its_file(batch, shard)) and not _failed_before(batch, shard):
             found.append(batch)
     found.sort(key=lambda batch: (_given_up(batch), batch.created_at))
     return _Look(found=found, complete=anchor is None or reached_at is not None)
+
+
+def _has_its_file(batch: BatchInfo, shard: Shard) -> bool:
+    """Whether a batch that bears no stamp, at a host without metadata, was made of the shard's own upload."""
+    return batch.stamp is None and batch.input_file is not None and batch.input_file == shard.last.input_file
 
 
 def _failed_before(batch: BatchInfo, shard: Shard) -> bool:

@@ -9,64 +9,38 @@ batches that expire or are canceled keep what was finished; results are kept for
 
 from __future__ import annotations
 
-import secrets
 import tempfile
 import weakref
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import openai
-import orjson
 
 from batch_assets.admission import QueueLimits
 from batch_assets.dialects import OPENAI_STRICT, check_json_schema
-from batch_assets.errors import (
-    Ambiguous,
-    ConfigError,
-    NotFound,
-    Transient,
-)
+from batch_assets.errors import Ambiguous, ConfigError, NotFound, Refused, Transient
 from batch_assets.providers.http import Answer, creating_error, is_connection_error, reading_error, split_lines
-from batch_assets.providers.protocol import ResultLine
-from batch_assets.records import BatchInfo, BatchPhase, Ending, Limits, Outcome, Request
+from batch_assets.providers.openai_dialects import OPENAI, OpenAIDialect
+from batch_assets.providers.openai_lines import OpenAIEnvelope, read_custom_id, read_result
+from batch_assets.records import BatchInfo, BatchPhase, Ending, InputFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
+    from decimal import Decimal
 
     from openai.types import Batch
+
+    from batch_assets.providers.protocol import ResultLine
+    from batch_assets.records import Request
 
 STAMP = "batch_assets_shard"
 """Key of the metadata pair that carries our stamp."""
 
-LIMITS = Limits(
-    max_requests=50_000,
-    max_bytes=200_000_000,
-    max_request_bytes=200_000_000,
-    completion_window="24h",
-    results_kept_days=30,
-)
+LIMITS = OPENAI.limits
+_PROCESSING_SECONDS = 600.0
 
-_ENDINGS = {
-    "completed": Ending.COMPLETED,
-    "failed": Ending.FAILED,
-    "expired": Ending.EXPIRED,
-    "cancelled": Ending.CANCELED,
-}
-_PHASES = {
-    "validating": BatchPhase.RUNNING,
-    "in_progress": BatchPhase.RUNNING,
-    "finalizing": BatchPhase.RUNNING,
-    "cancelling": BatchPhase.CANCELING,
-    "completed": BatchPhase.ENDED,
-    "failed": BatchPhase.ENDED,
-    "expired": BatchPhase.ENDED,
-    "cancelled": BatchPhase.ENDED,
-}
-_URLS = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "embeddings": "/v1/embeddings"}
 _REFUSED_PARAMS = {
     "stream": "a batch has no stream",
     "n": "a row has one response",
@@ -80,58 +54,16 @@ _REFUSED_PARAMS = {
     "max_output_tokens": "set `max_output_tokens`",
     "encoding_format": "embeddings are read as floats",
 }
-_NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-
-
-class OpenAIEnvelope:
-    """The constant part of the request lines of one plan."""
-
-    def __init__(self, request: Request) -> None:
-        hole = secrets.token_hex(16)
-        body = orjson.dumps(_body(request, hole))
-        before, after = body.split(b'"' + hole.encode() + b'"')
-        self._start = b'{"custom_id":"'
-        self._middle = b'","method":"POST","url":"' + _URLS[request.endpoint].encode() + b'","body":' + before
-        self._end = after + b"}\n"
-        self.overhead_bytes = len(self._start) + 63 + len(self._middle) + len(self._end)
-
-    def lines(self, custom_ids: Iterable[str], contents: Iterable[bytes]) -> Iterator[bytes]:
-        """The wire lines, each with its line feed."""
-        for custom_id, content in zip(custom_ids, contents, strict=True):
-            yield b"".join((self._start, custom_id.encode(), self._middle, content, self._end))
-
-
-def _body(request: Request, content: str) -> dict[str, Any]:
-    body: dict[str, Any] = {"model": request.model, **request.params}
-    schema = request.json_schema
-    strict = {"name": request.schema_name, "strict": True, "schema": schema}
-    if request.endpoint == "chat":
-        system = [] if request.system is None else [{"role": "system", "content": request.system}]
-        body["messages"] = [*system, {"role": "user", "content": content}]
-        if request.max_output_tokens is not None:
-            body["max_completion_tokens"] = request.max_output_tokens
-        if schema is not None:
-            body["response_format"] = {"type": "json_schema", "json_schema": strict}
-    elif request.endpoint == "responses":
-        if request.system is not None:
-            body["instructions"] = request.system
-        body["input"] = content
-        if request.max_output_tokens is not None:
-            body["max_output_tokens"] = request.max_output_tokens
-        if schema is not None:
-            body["text"] = {"format": {"type": "json_schema", **strict}}
-    else:
-        body["input"] = content
-    return body
 
 
 class OpenAIProvider:
     """One OpenAI account: host, organization, project."""
 
-    vendor = "openai"
+    vendor = OPENAI.vendor
     host: str | None = None
     limits = LIMITS
-    assumed_batch_discount: Decimal | None = Decimal("0.5")
+    assumed_batch_discount: Decimal | None = OPENAI.assumed_batch_discount
+    dialect: OpenAIDialect = OPENAI
 
     def __init__(
         self,
@@ -188,6 +120,9 @@ class OpenAIProvider:
 
     def check(self, request: Request) -> None:
         """Refuse what the batch API would refuse. Raises ConfigError."""
+        if request.endpoint not in self.dialect.urls:
+            known = " or ".join(f"`{endpoint}`" for endpoint in self.dialect.urls)
+            raise ConfigError(f"`endpoint` is {request.endpoint!r}; {self.dialect.name} takes {known} in batches")
         for param, cure in _REFUSED_PARAMS.items():
             if param in request.params:
                 raise ConfigError(f"`params` holds {param!r}, which cannot be set there: {cure}")
@@ -198,7 +133,7 @@ class OpenAIProvider:
 
     def envelope(self, request: Request) -> OpenAIEnvelope:
         """The constant part of the request lines."""
-        return OpenAIEnvelope(request)
+        return OpenAIEnvelope(request, self.dialect)
 
     # ------------------------------------------------------------ calls that may be repeated
 
@@ -214,7 +149,19 @@ class OpenAIProvider:
             scratch.writelines(chunks)
             scratch.seek(0)
             with self._reading(f"uploading {name}"):
-                return self._client.files.create(file=(name, scratch), purpose="batch").id
+                file_id = self._client.files.create(file=(name, scratch), purpose="batch").id
+        if self.dialect.files_are_processed:
+            self._wait_for_file(file_id)
+        return file_id
+
+    def _wait_for_file(self, file_id: str) -> None:
+        with self._reading(f"waiting for {file_id} to be processed"):
+            try:
+                file = self._client.files.wait_for_processing(file_id, max_wait_seconds=_PROCESSING_SECONDS)
+            except RuntimeError as error:  # the SDK's, after that time
+                raise Transient(f"{self.name}: {error}", provider=self.name) from error
+        if file.status == "error":
+            raise Refused(f"{self.name}: {file_id} was not accepted: {file.status_details}", provider=self.name)
 
     def batches(self) -> Iterator[BatchInfo]:
         """All batches that the account lists, newest first."""
@@ -253,9 +200,15 @@ class OpenAIProvider:
         except NotFound:
             pass
 
+    def input_files(self) -> Iterator[InputFile]:
+        """All input files of batches that the account lists."""
+        with self._reading("listing its files"):
+            for file in self._client.files.list(purpose="batch"):
+                yield InputFile(file_id=file.id, name=file.filename)
+
     def console_url(self, batch_id: str) -> str | None:
         """Where a person looks at the batch."""
-        return f"https://platform.openai.com/batches/{batch_id}"
+        return self.dialect.console_url.format(batch_id) if self.dialect.console_url else None
 
     # ------------------------------------------------------------ the one call that costs money
 
@@ -273,9 +226,9 @@ class OpenAIProvider:
         try:
             batch = once.batches.create(
                 input_file_id=input_file or "",
-                endpoint=_URLS[request.endpoint],  # type: ignore[arg-type]  # one of the SDK's literals
-                completion_window="24h",
-                metadata={STAMP: stamp},
+                endpoint=self.dialect.urls[request.endpoint],  # type: ignore[arg-type]  # one of the SDK's literals
+                completion_window=self.limits.completion_window,  # type: ignore[arg-type]  # some hosts take others
+                metadata={STAMP: stamp} if self.dialect.metadata else openai.omit,
             )
         except openai.APIStatusError as error:
             raise creating_error(self._answer("creating a batch", error)) from error
@@ -309,18 +262,20 @@ class OpenAIProvider:
             code=code,
             message=str(body["message"]) if body else error.message[:300],
             headers=error.response.headers,
-            out_of_money=code in _NO_MONEY,
+            out_of_money=code in self.dialect.no_money_codes,
             unknown_model=code == "model_not_found",
         )
 
     def _info(self, batch: Batch) -> BatchInfo:
+        dialect = self.dialect
+        phase, ending = dialect.statuses.get(batch.status, (BatchPhase.UNKNOWN, None))
         counts = batch.request_counts
         errors = (batch.errors.data if batch.errors else None) or []
         first = errors[0] if errors else None
         ended = batch.completed_at or batch.failed_at or batch.expired_at or batch.cancelled_at
         return BatchInfo(
             batch_id=batch.id,
-            phase=_PHASES.get(batch.status, BatchPhase.UNKNOWN),
+            phase=phase,
             raw_status=batch.status,
             created_at=_time(batch.created_at),
             stamp=(batch.metadata or {}).get(STAMP),
@@ -329,7 +284,7 @@ class OpenAIProvider:
             total=counts.total if counts and counts.total else None,
             completed=counts.completed if counts else None,
             failed=counts.failed if counts else None,
-            ending=_ENDINGS.get(batch.status),
+            ending=ending,
             ended_at=_time(ended) if ended else None,
             expires_at=_time(batch.expires_at) if batch.expires_at else None,
             error_code=first.code if first else None,
@@ -338,164 +293,17 @@ class OpenAIProvider:
             )
             or None,
             error_lines=tuple(one.line for one in errors if one.line),
-            queue_full=batch.status == "failed" and any(one.code == "token_limit_exceeded" for one in errors),
-            blocked=batch.status == "failed" and any(one.code in _NO_MONEY for one in errors),
+            queue_full=ending is Ending.FAILED and any(one.code in dialect.queue_full_codes for one in errors),
+            blocked=ending is Ending.FAILED and any(one.code in dialect.no_money_codes for one in errors),
         )
 
     def custom_id(self, line: bytes) -> str | None:
         """The custom_id of a result line."""
-        try:
-            return _ID_DECODER.decode(line).custom_id
-        except msgspec.MsgspecError:
-            return None
+        return read_custom_id(line)
 
     def parse(self, line: bytes) -> ResultLine:
         """A whole result line, of any of the endpoints; the text of an embedding is its JSON."""
-        read = _LINE_DECODER.decode(line)
-        if read.error is not None:
-            return _unexecuted(read.custom_id, read.error)
-        if read.response is None:
-            raise ValueError("a result line without response and error")
-        body, status = read.response.body, read.response.status_code
-        if status >= 400 or body.error is not None:
-            error = body.error or _Error()
-            return ResultLine(
-                custom_id=read.custom_id,
-                outcome=Outcome.ERRORED,
-                error=error.message or f"status {status}",
-                error_kind=error.code or error.type or str(status),
-                curable=status in {408, 409, 429} or status >= 500,
-            )
-        return _answered(read.custom_id, body)
-
-
-class _Identified(msgspec.Struct, gc=False):
-    custom_id: str
-
-
-class _Error(msgspec.Struct, gc=False):
-    message: str | None = None
-    code: str | None = None
-    type: str | None = None
-
-
-class _CachedDetails(msgspec.Struct, gc=False):
-    cached_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct, gc=False):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _CachedDetails | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    input_tokens_details: _CachedDetails | None = None
-
-
-class _Message(msgspec.Struct, gc=False):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(msgspec.Struct, gc=False):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Part(msgspec.Struct, gc=False):
-    type: str
-    text: str | None = None
-    refusal: str | None = None
-
-
-class _Item(msgspec.Struct, gc=False):
-    type: str
-    content: list[_Part] | None = None
-
-
-class _Incomplete(msgspec.Struct, gc=False):
-    reason: str | None = None
-
-
-class _Embedding(msgspec.Struct, gc=False):
-    embedding: msgspec.Raw
-
-
-class _Body(msgspec.Struct, gc=False):
-    model: str | None = None
-    data: list[_Embedding] | None = None
-    choices: list[_Choice] | None = None
-    output: list[_Item] | None = None
-    incomplete_details: _Incomplete | None = None
-    usage: _Usage | None = None
-    error: _Error | None = None
-
-
-class _Response(msgspec.Struct, gc=False):
-    status_code: int
-    body: _Body
-
-
-class _Line(msgspec.Struct, gc=False):
-    custom_id: str
-    response: _Response | None = None
-    error: _Error | None = None
-
-
-_ID_DECODER = msgspec.json.Decoder(_Identified)
-_LINE_DECODER = msgspec.json.Decoder(_Line)
-
-
-def _unexecuted(custom_id: str, error: _Error) -> ResultLine:
-    """A request that was not executed: its line has an error and no response."""
-    code = error.code or "unknown"
-    outcome = {"batch_expired": Outcome.EXPIRED, "batch_cancelled": Outcome.CANCELED}.get(code, Outcome.ERRORED)
-    return ResultLine(
-        custom_id=custom_id,
-        outcome=outcome,
-        error=error.message or code,
-        error_kind=code,
-        curable=outcome is not Outcome.CANCELED,
-    )
-
-
-def _answered(custom_id: str, body: _Body) -> ResultLine:
-    text: str | None = None
-    refusal: str | None = None
-    finish: str | None = None
-    if body.choices:
-        choice = body.choices[0]
-        text, refusal, finish = choice.message.content, choice.message.refusal, choice.finish_reason
-    elif body.data:
-        text = bytes(body.data[0].embedding).decode()
-    elif body.output is not None:
-        parts = [part for item in body.output if item.type == "message" for part in item.content or ()]
-        text = "".join(part.text or "" for part in parts if part.type == "output_text") or None
-        refusal = "".join(part.refusal or "" for part in parts if part.type == "refusal") or None
-        reason = body.incomplete_details.reason if body.incomplete_details else None
-        finish = {None: "stop", "max_output_tokens": "length"}.get(reason, reason)
-    usage = body.usage or _Usage()
-    details = usage.prompt_tokens_details or usage.input_tokens_details
-    outcome, error, kind = Outcome.SUCCEEDED, None, None
-    if refusal is not None:
-        outcome, error, kind = Outcome.ERRORED, f"the model refused: {refusal}", "refusal"
-    elif finish == "content_filter":
-        outcome, error, kind = Outcome.ERRORED, "the provider's content filter cut the response", "content_filter"
-    elif text is None:
-        outcome, error, kind = Outcome.ERRORED, "the response holds no text", "no_text"
-    return ResultLine(
-        custom_id=custom_id,
-        outcome=outcome,
-        text=text,
-        error=error,
-        error_kind=kind,
-        curable=kind == "no_text",
-        model=body.model,
-        finish_reason=finish,
-        input_tokens=usage.prompt_tokens or usage.input_tokens or 0,
-        cached_tokens=(details.cached_tokens or 0) if details else 0,
-        output_tokens=usage.completion_tokens or usage.output_tokens or 0,
-    )
+        return read_result(line)
 
 
 def _time(seconds: int) -> datetime:

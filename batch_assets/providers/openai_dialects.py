@@ -1,0 +1,149 @@
+"""How hosts that speak OpenAI's batch API differ from OpenAI, as data. A new host is one more record.
+
+Sources (read 2026-11; nothing here was tried on the hosts themselves): OpenAI's OpenAPI file 2.3.0; Microsoft's
+reference of `POST /openai/v1/batches` and its batch guide; Groq's SDK 1.7; Doubleword's pages; LiteLLM's pages on
+batches. What is uncertain says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Literal
+
+from batch_assets.records import BatchPhase, Ending, Limits
+
+URLS: Mapping[str, str] = MappingProxyType(
+    {"chat": "/v1/chat/completions", "responses": "/v1/responses", "embeddings": "/v1/embeddings"}
+)
+
+_HALF = Decimal("0.5")
+
+STATUSES: Mapping[str, tuple[BatchPhase, Ending | None]] = MappingProxyType(
+    {
+        "validating": (BatchPhase.RUNNING, None),
+        "in_progress": (BatchPhase.RUNNING, None),
+        "finalizing": (BatchPhase.RUNNING, None),
+        "cancelling": (BatchPhase.CANCELING, None),
+        "completed": (BatchPhase.ENDED, Ending.COMPLETED),
+        "failed": (BatchPhase.ENDED, Ending.FAILED),
+        "expired": (BatchPhase.ENDED, Ending.EXPIRED),
+        "cancelled": (BatchPhase.ENDED, Ending.CANCELED),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenAIDialect:
+    """One host's way of speaking OpenAI's API."""
+
+    name: str
+    """For people: `Azure OpenAI`."""
+    vendor: str
+    """For prices and fingerprints, as genai-prices calls it."""
+    limits: Limits
+    base_url: str | None = None
+    """Root of the API; None where every account has its own."""
+    key_variable: str | None
+    """The environment variable of the API key; None: a host without keys is thinkable."""
+    key_header: str | None = None
+    """The header that carries the key alone; None: `Authorization: Bearer`."""
+    urls: Mapping[str, str] = field(default_factory=lambda: URLS)
+    """What each endpoint is called in the lines and the create call; one that is not there is refused."""
+    windows: tuple[str, ...] = ("24h",)
+    """Completion windows, the default first."""
+    metadata: bool = True
+    """False: a batch bears no stamp, and its input file tells whose it is."""
+    statuses: Mapping[str, tuple[BatchPhase, Ending | None]] = field(default_factory=lambda: STATUSES)
+    files_are_processed: bool = False
+    """An uploaded file can be used only some time after its upload."""
+    structured_output: Literal["json_schema", "json_object", "none"] = "json_schema"
+    """`json_object`: the host promises JSON but no schema, so the schema is told in the system text."""
+    chat_limit_param: str = "max_completion_tokens"
+    """What `max_output_tokens` is called for chat completions."""
+    local_models: bool = False
+    """Model names mean something on this host only: its address is part of the fingerprint."""
+    assumed_batch_discount: Decimal | None = None
+    """Off the standard price where no batch price is published; None: such a cost is unknown."""
+    console_url: str | None = None
+    """Where a person looks at a batch; `{}` is its id."""
+    queue_full_codes: frozenset[str] = frozenset({"token_limit_exceeded"})
+    no_money_codes: frozenset[str] = frozenset(
+        {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+    )
+
+
+_OPENAI_LIMITS = Limits(
+    max_requests=50_000,
+    max_bytes=200_000_000,
+    max_request_bytes=200_000_000,
+    completion_window="24h",
+    results_kept_days=30,
+)
+
+OPENAI = OpenAIDialect(
+    name="OpenAI",
+    vendor="openai",
+    limits=_OPENAI_LIMITS,
+    base_url="https://api.openai.com/v1",
+    key_variable="OPENAI_API_KEY",
+    assumed_batch_discount=_HALF,
+    console_url="https://platform.openai.com/batches/{}",
+)
+
+# `model` is the name of a deployment of the kind Global Batch or Data Zone Batch. The guide says 100,000 requests a
+# file, the reference of the same API 50,000: the lower one is kept to. Batches are not expired, they take longer; files
+# are deleted after 14 to 30 days where that was asked for.
+AZURE = OpenAIDialect(
+    name="Azure OpenAI",
+    vendor="azure",
+    limits=replace(_OPENAI_LIMITS, results_kept_days=14),
+    key_variable="AZURE_OPENAI_API_KEY",
+    key_header="api-key",
+    files_are_processed=True,
+    local_models=True,
+    assumed_batch_discount=_HALF,
+)
+
+# The SDK's docstring says 100 MB, the docs 200 MB: the lower one is kept to. A window is 24 h to 7 days. Batch and
+# cached discounts do not stack, which a cost that is computed from published rates does not know. How long results are
+# kept is uncertain.
+GROQ = OpenAIDialect(
+    name="Groq",
+    vendor="groq",
+    limits=replace(_OPENAI_LIMITS, max_bytes=100_000_000, max_request_bytes=100_000_000),
+    base_url="https://api.groq.com/openai/v1",
+    key_variable="GROQ_API_KEY",
+    urls=MappingProxyType({"chat": URLS["chat"]}),
+    windows=("24h", "48h", "72h", "96h", "120h", "144h", "7d"),
+    assumed_batch_discount=_HALF,
+    console_url="https://console.groq.com/batch",
+)
+
+# Uncertain: the limits (OpenAI's are assumed) and the windows besides 24 h. The price depends on the window, and
+# genai-prices knows the real-time price only: the cost of a batch is unknown without `pricing`.
+DOUBLEWORD = OpenAIDialect(
+    name="Doubleword",
+    vendor="doubleword",
+    limits=_OPENAI_LIMITS,
+    base_url="https://api.doubleword.ai/v1",
+    key_variable="DOUBLEWORD_API_KEY",
+    windows=("24h", "1h"),
+)
+
+# LiteLLM's proxy passes batches on to what is behind it, and can route by the header `x-litellm-model`; a server of
+# vLLM's behind it has a batch API of its own. Uncertain: whether metadata reaches a listing, which depends on what is
+# behind; the input file decides where it does not.
+GATEWAY = OpenAIDialect(
+    name="an OpenAI-compatible gateway",
+    vendor="gateway",
+    limits=_OPENAI_LIMITS,
+    key_variable=None,
+    local_models=True,
+)
+
+PRESETS: Mapping[str, OpenAIDialect] = MappingProxyType(
+    {"azure": AZURE, "groq": GROQ, "doubleword": DOUBLEWORD, "gateway": GATEWAY}
+)

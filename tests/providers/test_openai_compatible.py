@@ -1,0 +1,277 @@
+"""Hosts that speak OpenAI's batch API: what differs is data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+import pytest
+from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
+from provider_world import Intent, Nights, messages, spec_of
+from pydantic import TypeAdapter
+
+from batch_assets.emulator import Emulator
+from batch_assets.errors import ConfigError
+from batch_assets.fingerprint import Fingerprinter
+from batch_assets.provider_contract import ProviderContract
+from batch_assets.provider_contract.calls import CallsContract
+from batch_assets.providers.openai import OpenAIProvider
+from batch_assets.providers.openai_compatible import OpenAICompatibleProvider
+from batch_assets.providers.openai_dialects import AZURE, GATEWAY, PRESETS, STATUSES
+from batch_assets.providers.protocol import Provider
+from batch_assets.records import BatchPhase, Ending, Request
+from batch_assets.schema import OutputSchema
+
+SECRET = "sk-SECRET-0123456789"
+
+
+def host_url(emulator: Emulator) -> str:
+    return f"{emulator.url}/openai/v1"
+
+
+# ---------------------------------------------------------------- the contract
+
+
+class TestAzure(ProviderContract):
+    model = "my-deployment"
+    emulated = "openai"
+    key_variable = "AZURE_OPENAI_API_KEY"
+
+    def provide(self, emulator: Any, secret: str, retries: int = 0) -> OpenAICompatibleProvider:
+        return OpenAICompatibleProvider(
+            dialect="azure", api_key=secret, base_url=host_url(emulator), max_retries=retries
+        )
+
+
+class TestGroq(CallsContract):
+    """With a window of its own; the rest is as it is for Azure."""
+
+    model = "llama-3.3-70b-versatile"
+    emulated = "openai"
+    key_variable = "GROQ_API_KEY"
+
+    def provide(self, emulator: Any, secret: str, retries: int = 0) -> OpenAICompatibleProvider:
+        return OpenAICompatibleProvider(
+            dialect="groq", api_key=secret, base_url=host_url(emulator), completion_window="7d", max_retries=retries
+        )
+
+
+# ---------------------------------------------------------------- what goes to the host
+
+
+class _Recorder(BaseHTTPRequestHandler):
+    calls: list[tuple[str, dict[str, str], bytes]]
+
+    def do_GET(self) -> None:
+        self._answer({"object": "list", "data": [], "has_more": False})
+
+    def do_POST(self) -> None:
+        self._answer({"id": "batch_1", "object": "batch", "endpoint": "x", "input_file_id": "f", "created_at": 1})
+
+    def _answer(self, body: dict[str, Any]) -> None:
+        given = self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.calls.append((self.path, {name.lower(): value for name, value in self.headers.items()}, given))
+        content = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[tuple[str, dict[str, str], bytes]]]]:
+    """A host that writes down what it is sent; OpenAI's own settings are in the environment."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-of-openai")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project-of-openai")
+    calls: list[tuple[str, dict[str, str], bytes]] = []
+    handler = type("Handler", (_Recorder,), {"calls": calls})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", calls
+        server.shutdown()
+        thread.join()
+
+
+def created(provider: OpenAICompatibleProvider) -> None:
+    provider.create(stamp="s", request=Request(model="m"), input_file="f", lines=lambda: iter(()), timeout_seconds=5)
+
+
+@pytest.mark.parametrize("dialect", sorted(PRESETS))
+def test_nothing_of_openais_own_goes_to_another_host(
+    recorder: tuple[str, list[tuple[str, dict[str, str], bytes]]], dialect: str
+) -> None:
+    root, calls = recorder
+    provider = OpenAICompatibleProvider(dialect=dialect, api_key=SECRET, base_url=f"{root}/v1", max_retries=0)
+    provider.newest()
+    created(provider)
+    assert [path.partition("?")[0] for path, _, _ in calls] == ["/v1/batches", "/v1/batches"]
+    for _, headers, _ in calls:
+        assert "of-openai" not in str(headers)
+        assert headers.get(PRESETS[dialect].key_header or "authorization", "").endswith(SECRET)
+        assert not {"openai-organization", "openai-project"} & headers.keys()
+    if dialect == "azure":
+        assert all("authorization" not in headers for _, headers, _ in calls)
+
+
+def test_a_key_of_openais_is_not_taken_for_another_hosts(
+    recorder: tuple[str, list[tuple[str, dict[str, str], bytes]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, calls = recorder
+    monkeypatch.delenv("GROQ_API_KEY", raising=False)
+    with pytest.raises(ConfigError, match="GROQ_API_KEY"):
+        OpenAICompatibleProvider(dialect="groq", base_url=root).check_credentials()
+    monkeypatch.setenv("GROQ_API_KEY", SECRET)
+    OpenAICompatibleProvider(dialect="groq", base_url=root, max_retries=0).newest()
+    OpenAICompatibleProvider(dialect="gateway", base_url=root, max_retries=0).newest()
+    assert [headers["authorization"] for _, headers, _ in calls] == [f"Bearer {SECRET}", "Bearer none"]
+
+
+def test_versions_headers_and_windows_reach_the_host(
+    recorder: tuple[str, list[tuple[str, dict[str, str], bytes]]],
+) -> None:
+    root, calls = recorder
+    provider = OpenAICompatibleProvider(
+        dialect=replace(AZURE, windows=("24h", "48h"), metadata=False),
+        api_key=SECRET,
+        base_url=f"{root}/openai",
+        api_version="2026-01-01",
+        headers={"x-litellm-model": "m"},
+        completion_window="48h",
+    )
+    created(provider)
+    ((path, headers, body),) = calls
+    assert path == "/openai/batches?api-version=2026-01-01"
+    assert headers["x-litellm-model"] == "m"
+    assert json.loads(body) == {"input_file_id": "f", "endpoint": "/v1/chat/completions", "completion_window": "48h"}
+
+
+# ---------------------------------------------------------------- records
+
+
+def test_accounts_hosts_and_prices() -> None:
+    groq = OpenAICompatibleProvider(dialect="groq", api_key="k")
+    assert (groq.account, groq.host, groq.vendor, groq.name) == ("groq", None, "groq", "groq")
+    assert groq.assumed_batch_discount == Decimal("0.5")
+    azure = OpenAICompatibleProvider(
+        dialect="azure", name="blue", api_key="k", base_url="https://blue.openai.azure.com/openai/v1", account_name="a"
+    )
+    assert (azure.account, azure.host) == ("azure+blue.openai.azure.com+a", "blue.openai.azure.com")
+    gateway = OpenAICompatibleProvider(dialect="gateway", base_url="http://localhost:4000")
+    assert (gateway.account, gateway.host) == ("gateway+localhost:4000", "localhost:4000")
+    assert gateway.assumed_batch_discount is None
+    for provider in (groq, azure, gateway):
+        assert isinstance(provider, Provider)
+        assert SECRET not in repr(provider)
+
+
+def test_a_model_that_is_local_to_a_host_has_that_host_in_its_fingerprints() -> None:
+    prints = set()
+    for base_url in ("http://one:4000", "http://two:4000"):
+        provider = OpenAICompatibleProvider(dialect="gateway", base_url=base_url)
+        fingerprinter = Fingerprinter(Request(model="m"), vendor=provider.vendor, host=provider.host)
+        prints.add(fingerprinter.of([b'"x"']).tobytes())
+    assert len(prints) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dialect": "acme"}, "known are azure, doubleword, gateway, groq"),
+        ({"dialect": "azure"}, "set `base_url`"),
+        ({"dialect": "gateway", "base_url": "localhost:4000"}, "https://host/v1"),
+        ({"dialect": "groq", "completion_window": "1h"}, "Groq takes 24h, 48h"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        OpenAICompatibleProvider(**settings)
+
+
+def test_an_endpoint_that_the_host_has_not_is_refused() -> None:
+    provider = OpenAICompatibleProvider(dialect="groq", api_key="k")
+    with pytest.raises(ConfigError, match="Groq takes `chat` in batches"):
+        provider.check(Request(model="m", endpoint="embeddings"))
+
+
+@pytest.mark.parametrize("form", ["json_schema", "json_object", "none"])
+def test_forms_of_structured_output(form: Any) -> None:
+    schema = OutputSchema.of(Intent)
+    dialect = replace(GATEWAY, structured_output=form, chat_limit_param="max_tokens")
+    provider = OpenAICompatibleProvider(dialect=dialect, base_url="http://localhost")
+    request = Request(
+        model="m", system="Be kind.", json_schema=schema.json_schema, schema_name=schema.name, max_output_tokens=9
+    )
+    content = orjson.dumps("a \u2028 b")
+    (line,) = provider.envelope(request).lines(["i" * 63], [content])
+    assert len(line) == provider.envelope(request).overhead_bytes + len(content)
+    body = orjson.loads(line)["body"]
+    TypeAdapter(CompletionCreateParamsNonStreaming).validate_python(body)
+    assert body["max_tokens"] == 9
+    told = json.dumps(schema.json_schema, separators=(",", ":")) in body["messages"][0]["content"]
+    assert told == (form != "json_schema")
+    assert body["messages"][0]["content"].startswith("Be kind.")
+    assert body.get("response_format", {}).get("type") == (None if form == "none" else form)
+
+
+# ---------------------------------------------------------------- nights
+
+
+def test_a_host_without_metadata_is_settled_by_the_input_file(emulator: Emulator, tmp_path: Path) -> None:
+    dialect = replace(GATEWAY, metadata=False)
+    provider = OpenAICompatibleProvider(dialect=dialect, base_url=host_url(emulator), max_retries=0)
+    nights = Nights(tmp_path, provider)
+    nights.night(spec_of("m", str, asset="before"), messages(2))  # somebody else's batch
+    emulator.arm("accept_then_drop", operation="batches.create")
+    landing, table = nights.night(spec_of("m", str), messages(6))
+    assert landing.outcomes == {"succeeded": 6}
+    assert emulator.bill()["openai"]["requests"] == 8
+    assert len(list(provider.batches())) == 2
+    assert [batch.stamp for batch in provider.batches()] == [None, None]
+    assert (landing.cost_usd, landing.rate_source) == (None, "unknown")
+    assert len(set(table["batch_id"].to_pylist())) == 1
+
+
+def test_a_status_of_the_hosts_own(emulator: Emulator) -> None:
+    own = {**STATUSES, "paused": (BatchPhase.RUNNING, None), "partial": (BatchPhase.ENDED, Ending.EXPIRED)}
+    dialect = replace(GATEWAY, statuses=MappingProxyType(own))
+    provider = OpenAICompatibleProvider(dialect=dialect, base_url=host_url(emulator), max_retries=0)
+    lines = list(provider.envelope(Request(model="m")).lines(["a"], [b'"x"']))
+    batch_id = provider.create(
+        stamp="s",
+        request=Request(model="m"),
+        input_file=provider.upload("in.jsonl", iter(lines)),
+        lines=lambda: iter(()),
+        timeout_seconds=20,
+    )
+    for status, phase in (("paused", BatchPhase.RUNNING), ("partial", BatchPhase.ENDED), ("x", BatchPhase.UNKNOWN)):
+        emulator.arm("unknown_status", operation="batches.retrieve", status=status)
+        assert provider.batch(batch_id).phase is phase
+
+
+def test_a_schema_that_is_told_gives_typed_columns(emulator: Emulator, tmp_path: Path) -> None:
+    """The emulator answers a told schema with some JSON object, which does not fit: that is a result, too."""
+    dialect = replace(GATEWAY, structured_output="json_object")
+    provider = OpenAICompatibleProvider(dialect=dialect, base_url=host_url(emulator), max_retries=0)
+    landing, table = Nights(tmp_path, provider).night(spec_of("m", max_attempts=1), messages(2))
+    assert landing.outcomes == {"invalid": 2}
+    assert all("not" in error or "required" in error for error in table["batch_error"].to_pylist())
+
+
+def test_openai_itself_is_one_of_them() -> None:
+    provider = OpenAIProvider(api_key="k")
+    assert (provider.vendor, provider.host, provider.limits.max_requests) == ("openai", None, 50_000)
+    assert provider.console_url("batch_1") == "https://platform.openai.com/batches/batch_1"
