@@ -9,6 +9,8 @@ from nights_with_faults import REQUESTS, ROWS, SHARDS, Fault, Night, Subject
 
 from batch_assets.emulator import SpawnedEmulator
 from batch_assets.providers.anthropic import AnthropicProvider
+from batch_assets.providers.anthropic import AnthropicProvider
+from batch_assets.providers.mistral import MistralProvider
 from batch_assets.providers.openai import OpenAIProvider
 
 if TYPE_CHECKING:
@@ -16,27 +18,34 @@ if TYPE_CHECKING:
 
     from batch_assets.emulator.client import Controls
     from batch_assets.providers.protocol import Provider
-    from batch_assets.timing import Timing
 
 ONE_SHARD_ROWS = ROWS // SHARDS
 ONE_SHARD = REQUESTS // SHARDS
 
 
-def _openai(url: str, timing: Timing) -> Provider:
+def _openai(emulator: Controls) -> Provider:
     return OpenAIProvider(
-        api_key="sk-faults", base_url=f"{url}/v1", listing_grace_seconds=0.3, timeout_seconds=10, max_retries=1
+        api_key="sk-faults",
+        base_url=emulator.openai_base_url,
+        listing_grace_seconds=0.3,
+        timeout_seconds=10,
+        max_retries=1,
     )
 
 
-def _anthropic(url: str, timing: Timing) -> Provider:
+def _anthropic(emulator: Controls) -> Provider:
     return AnthropicProvider(
-        api_key="sk-faults", base_url=url, listing_grace_seconds=0.3, timeout_seconds=10, max_retries=1
+        api_key="sk-faults",
+        base_url=emulator.anthropic_base_url,
+        listing_grace_seconds=0.3,
+        timeout_seconds=10,
+        max_retries=1,
     )
 
 
 SUBJECTS = [
     Subject(name="openai", model="gpt-5-mini", connect=_openai),
-    Subject(name="anthropic", model="claude-haiku-4-5", connect=_anthropic, files=False),
+    Subject(name="anthropic", model="claude-haiku-4-5", connect=_anthropic, input_files=False, files=False),
 ]
 
 
