@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +12,9 @@ from pydantic import Field, PrivateAttr
 
 from batch_assets.errors import ConfigError
 from batch_assets.ledger import Ledger
+from batch_assets.providers.mistral import MistralProvider
 from batch_assets.providers.openai import OpenAIProvider
+from batch_assets.providers.openai_compatible import OpenAICompatibleProvider
 from batch_assets.storage.local import LocalStore
 from batch_assets.tables import TableStore
 
@@ -73,6 +76,100 @@ class OpenAIBatchResource(BatchProviderResource):
             timeout_seconds=self.timeout_seconds,
             max_retries=self.max_retries,
         )
+
+
+class MistralBatchResource(BatchProviderResource):
+    """An account at Mistral. Needs the extra: `pip install "batch-assets[mistral]"`."""
+
+    api_key: str | None = Field(
+        default=None, repr=False, description="API key; default: the environment variable MISTRAL_API_KEY."
+    )
+    server_url: str | None = Field(default=None, description="Root of the API; default: https://api.mistral.ai.")
+    workspace: str | None = Field(
+        default=None, description="Name of the workspace, where several keys belong to different ones."
+    )
+    timeout_seconds: float = Field(
+        default=300, gt=0, description="How long one read of a connection may take, in seconds (uploads, downloads)."
+    )
+    max_retries: int = Field(
+        default=2, ge=0, description="Retries of calls that only read or upload. A create call is never retried."
+    )
+
+    def provider(self, name: str) -> MistralProvider:
+        """The account under the resource's key `name`."""
+        return MistralProvider(
+            name=name,
+            api_key=self.api_key,
+            server_url=self.server_url,
+            workspace=self.workspace,
+            timeout_seconds=self.timeout_seconds,
+            max_retries=self.max_retries,
+        )
+
+
+class OpenAICompatibleBatchResource(BatchProviderResource):
+    """An account at a host that speaks OpenAI's batch API: Azure OpenAI, Groq, Doubleword, a gateway of your own."""
+
+    dialect: Literal["azure", "groq", "doubleword", "gateway"] = Field(
+        description="What the host is: `azure`, `groq`, `doubleword`, or `gateway` for LiteLLM and the like."
+    )
+    api_key: str | None = Field(
+        default=None,
+        repr=False,
+        description="API key; default: the environment variable AZURE_OPENAI_API_KEY, GROQ_API_KEY or "
+        "DOUBLEWORD_API_KEY; a gateway may need none.",
+    )
+    base_url: str | None = Field(
+        default=None,
+        description="Root of the API, https://NAME.openai.azure.com/openai/v1 say; Groq's and Doubleword's are known.",
+    )
+    account_name: str | None = Field(
+        default=None, description="Name of the account, where several keys of one host belong to different ones."
+    )
+    completion_window: str | None = Field(
+        default=None, description="The promised time, `24h` say; default: the host's usual one."
+    )
+    api_version: str | None = Field(
+        default=None, description="For Azure's versioned API, whose root is https://NAME.openai.azure.com/openai."
+    )
+    headers: dict[str, str] | None = Field(
+        default=None, description="Headers of every call, a gateway's `x-litellm-model` say; no place for secrets."
+    )
+    assumed_batch_discount: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Share off the standard price where no batch price is published, 0.5 say; default: the host's.",
+    )
+    timeout_seconds: float = Field(
+        default=600, gt=0, description="How long one read of a connection may take, in seconds (uploads, downloads)."
+    )
+    max_retries: int = Field(
+        default=2, ge=0, description="Retries of calls that only read or upload. A create call is never retried."
+    )
+
+    def provider(self, name: str) -> OpenAICompatibleProvider:
+        """The account under the resource's key `name`."""
+        discount = self.assumed_batch_discount
+        return OpenAICompatibleProvider(
+            name=name,
+            dialect=self.dialect,
+            api_key=self.api_key,
+            base_url=self.base_url,
+            account_name=self.account_name,
+            completion_window=self.completion_window,
+            api_version=self.api_version,
+            headers=self.headers,
+            assumed_batch_discount=None if discount is None else Decimal(str(discount)),
+            timeout_seconds=self.timeout_seconds,
+            max_retries=self.max_retries,
+        )
+
+    def offline(self, name: str) -> Provider:
+        """As for others; an address that is not known before the run does not matter to the checks."""
+        if _is_env(self.base_url):
+            return self.model_copy(update={"base_url": "https://unset.invalid/v1"}).offline(name)
+        return super().offline(name)
 
 
 class BatchStore(ConfigurableResource):  # type: ignore[type-arg]  # it gives itself
