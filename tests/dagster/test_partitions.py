@@ -22,7 +22,7 @@ def test_every_kind_of_partitions(nights: Nights) -> None:
             opened.backfill(["day_and_region"], ["2025-01-06|north", "2025-01-07|south"]),
             opened.backfill(["everything", "whole", "after"], None),
         ]
-        opened.round(times=4)
+        opened.round(times=3)
         assert {opened.status(backfill) for backfill in backfills} == {"REQUESTED"}
         nights.emulator.advance(3601)
         for backfill in backfills:

@@ -20,9 +20,9 @@ def rows(name: str) -> pd.DataFrame:
     return pd.DataFrame({"id": [f"{name}/1", f"{name}/2"], "text": [f"one of {name}", f"two of {name}"]})
 
 
-@dg.asset(partitions_def=DAYS)
-def calls(context: dg.AssetExecutionContext) -> pd.DataFrame:
-    return rows(context.partition_key)
+@dg.asset(partitions_def=DAYS, io_manager_key="batch_tables", backfill_policy=dg.BackfillPolicy.single_run())
+def calls(context: dg.AssetExecutionContext) -> dict[str, pd.DataFrame]:
+    return {day: rows(day) for day in context.partition_keys}
 
 
 @batch_asset(
