@@ -32,7 +32,8 @@ class Timing:
     hold_seconds: float = 3600.0
     """How long a submission may stay undecided before `on_ambiguous` decides."""
     deletion_warning_seconds: float = 3 * 86_400.0
-    """How long before the provider deletes results that are not fetched yet a person is told."""
+    """How long before the provider deletes results that are not fetched yet a person is told; at most a quarter of the
+    time that it keeps them."""
 
     def __post_init__(self) -> None:
         if self.create_seconds >= self.intent_seconds:

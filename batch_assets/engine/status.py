@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from batch_assets.engine.watch import deletion_note
 from batch_assets.lifecycle import TERMINAL, State
 from batch_assets.records import PlanRecord, PlanRef, PlanStatus, Shard
 
@@ -55,6 +56,7 @@ def generation_status(ledger: Ledger, ref: PlanRef) -> PlanStatus:
         if shard.last.results
     )
     reasons = [f"shard {shard.spec.shard_id}: {shard.last.reason}" for shard in known if _needs_telling(shard)]
+    reasons += [note for shard in known if (note := deletion_note(ledger, shard)) is not None]
     return PlanStatus(
         ref=ref,
         plan_id=plan.plan_id,

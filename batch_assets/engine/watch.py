@@ -54,7 +54,7 @@ def deletion_note(ledger: Ledger, shard: Shard) -> str | None:
     if shard.state not in {State.SUBMITTED, State.CANCELING, State.ENDED} or shard.last.kept_seconds is None:
         return None
     left = shard.last.kept_seconds - ledger.age_seconds(shard.sent_at)
-    if left > ledger.timing.deletion_warning_seconds:
+    if left > min(ledger.timing.deletion_warning_seconds, shard.last.kept_seconds / 4):
         return None
     when = f"in about {left / 86_400:.1f} days" if left > 0 else "by now"
     return f"the results of batch {shard.last.batch_id} are not fetched yet, and the provider deletes them {when}"

@@ -9,7 +9,6 @@ from nights_with_faults import REQUESTS, ROWS, SHARDS, Fault, Night, Subject
 
 from batch_assets.emulator import SpawnedEmulator
 from batch_assets.providers.anthropic import AnthropicProvider
-from batch_assets.providers.anthropic import AnthropicProvider
 from batch_assets.providers.mistral import MistralProvider
 from batch_assets.providers.openai import OpenAIProvider
 
@@ -43,9 +42,20 @@ def _anthropic(emulator: Controls) -> Provider:
     )
 
 
+def _mistral(emulator: Controls) -> Provider:
+    return MistralProvider(
+        api_key="sk-faults",
+        server_url=emulator.mistral_server_url,
+        listing_grace_seconds=0.3,
+        timeout_seconds=10,
+        max_retries=1,
+    )
+
+
 SUBJECTS = [
     Subject(name="openai", model="gpt-5-mini", connect=_openai),
-    Subject(name="anthropic", model="claude-haiku-4-5", connect=_anthropic, input_files=False, files=False),
+    Subject(name="anthropic", model="claude-haiku-4-5", connect=_anthropic, files=False),
+    Subject(name="mistral", model="mistral-small-2603", connect=_mistral),
 ]
 
 
@@ -71,6 +81,7 @@ def _killed(night: Night) -> None:
 
 def _beyond_the_window(night: Night) -> None:
     """A day and half an hour pass, then another hour."""
+    night.tick()  # what has ended is fetched at once
     for hours in (24.5, 1.5):
         night.emulator.advance(hours * 3600)
         night.store.pass_time(hours=hours)

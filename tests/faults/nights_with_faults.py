@@ -63,8 +63,7 @@ class Subject:
     name: str
     """Of the emulator's provider, as its bill calls it."""
     model: str
-    connect: Callable[[str, Timing], Provider]
-    """From the emulator's address."""
+    connect: Callable[[Controls], Provider]
     files: bool = True
     """Whether requests go up as a file; else they are in the create call."""
 
@@ -138,7 +137,7 @@ class Night:
 
     def __post_init__(self) -> None:
         self.store = AgeingStore(LocalStore(self.folder / "store"))
-        self.provider = self.subject.connect(self.emulator.url, self.timing)
+        self.provider = self.subject.connect(self.emulator)
         self.provider.limits = replace(self.provider.limits, max_requests=REQUESTS // SHARDS)
 
     @property
