@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -18,6 +18,11 @@ from batch_assets.dagster.resources import STORE_KEY, BatchStore, OpenAIBatchRes
 from batch_assets.dagster.upstream import GIVEN_ROWS
 from batch_assets.emulator import Emulator
 from batch_assets.errors import ConfigError
+
+if TYPE_CHECKING:
+    from batch_assets.provider_contract import ProviderContract
+
+__all__ = ["Night", "ProviderContract", "run_night"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,3 +114,11 @@ def _given(asset: AssetsDefinition, rows: object) -> dict[AssetKey, object]:
 
 def _billed(emulator: Emulator) -> int:
     return sum(int(provider["requests"]) for provider in emulator.bill().values())
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ProviderContract":
+        from batch_assets.provider_contract import ProviderContract  # noqa: PLC0415  # needs pytest, the rest does not
+
+        return ProviderContract
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,18 +19,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import anthropic
-import msgspec
 import orjson
 from anthropic.types.messages import MessageBatch
 
 from batch_assets.admission import QueueLimits
 from batch_assets.errors import Ambiguous, ConfigError, SchemaError, Transient
+from batch_assets.providers.anthropic_lines import read_custom_id, read_result
 from batch_assets.providers.http import Answer, creating_error, is_connection_error, reading_error, split_lines
-from batch_assets.providers.protocol import ResultLine
-from batch_assets.records import BatchInfo, BatchPhase, InputFile, Limits, Outcome, Request
+from batch_assets.records import BatchInfo, BatchPhase, InputFile, Limits, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from batch_assets.providers.protocol import ResultLine
 
 _START, _END = b'{"requests":[', b"]}"
 
@@ -48,8 +49,6 @@ _PHASES = {
     "canceling": BatchPhase.CANCELING,
     "ended": BatchPhase.ENDED,
 }
-_FINISH = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
-_CURABLE = frozenset({"api_error", "overloaded_error", "rate_limit_error", "timeout_error"})
 _REFUSED_PARAMS = {
     "stream": "a batch has no stream",
     "messages": "the prompt makes the messages",
@@ -331,114 +330,11 @@ class AnthropicProvider:
 
     def custom_id(self, line: bytes) -> str | None:
         """The custom_id of a result line."""
-        try:
-            return _ID_DECODER.decode(line).custom_id
-        except msgspec.MsgspecError:
-            return None
+        return read_custom_id(line)
 
     def parse(self, line: bytes) -> ResultLine:
         """A whole result line."""
-        read = _LINE_DECODER.decode(line)
-        result = read.result
-        if result.type == "succeeded" and result.message is not None:
-            return _answered(read.custom_id, result.message)
-        if result.type == "errored" and result.error is not None:
-            error = result.error.error
-            return ResultLine(
-                custom_id=read.custom_id,
-                outcome=Outcome.ERRORED,
-                error=error.message or error.type,
-                error_kind=error.type,
-                curable=error.type in _CURABLE,
-            )
-        if result.type == "expired":
-            text = "the completion window passed before it was executed"
-            return ResultLine(
-                custom_id=read.custom_id, outcome=Outcome.EXPIRED, error=text, error_kind="expired", curable=True
-            )
-        if result.type == "canceled":
-            text = "canceled before it was executed"
-            return ResultLine(custom_id=read.custom_id, outcome=Outcome.CANCELED, error=text, error_kind="canceled")
-        raise ValueError(f"a result of the unknown type {result.type!r}")
-
-
-class _Identified(msgspec.Struct, gc=False):
-    custom_id: str
-
-
-class _ErrorDetail(msgspec.Struct, gc=False):
-    type: str
-    message: str | None = None
-
-
-class _Error(msgspec.Struct, gc=False):
-    error: _ErrorDetail
-
-
-class _CacheCreation(msgspec.Struct, gc=False):
-    ephemeral_1h_input_tokens: int = 0
-
-
-class _Usage(msgspec.Struct, gc=False):
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation: _CacheCreation | None = None
-
-
-class _Part(msgspec.Struct, gc=False):
-    type: str
-    text: str | None = None
-
-
-class _Message(msgspec.Struct, gc=False):
-    content: list[_Part]
-    model: str | None = None
-    stop_reason: str | None = None
-    usage: _Usage | None = None
-
-
-class _Result(msgspec.Struct, gc=False):
-    type: str
-    message: _Message | None = None
-    error: _Error | None = None
-
-
-class _Line(msgspec.Struct, gc=False):
-    custom_id: str
-    result: _Result
-
-
-_ID_DECODER = msgspec.json.Decoder(_Identified)
-_LINE_DECODER = msgspec.json.Decoder(_Line)
-
-
-def _answered(custom_id: str, message: _Message) -> ResultLine:
-    text = "".join(part.text or "" for part in message.content if part.type == "text") or None
-    usage = message.usage or _Usage()
-    written = usage.cache_creation_input_tokens or 0
-    cached = usage.cache_read_input_tokens or 0
-    outcome, error, kind = Outcome.SUCCEEDED, None, None
-    if message.stop_reason == "refusal":
-        outcome, error, kind = Outcome.ERRORED, f"the model refused: {text or 'no text'}", "refusal"
-    elif text is None:
-        outcome, error, kind = Outcome.ERRORED, f"the response holds no text ({message.stop_reason})", "no_text"
-    return ResultLine(
-        custom_id=custom_id,
-        outcome=outcome,
-        text=text,
-        error=error,
-        error_kind=kind,
-        curable=kind == "no_text" and message.stop_reason == "end_turn",
-        model=message.model,
-        finish_reason=_FINISH.get(message.stop_reason or "", message.stop_reason),
-        input_tokens=usage.input_tokens + written + cached,
-        cached_tokens=cached,
-        cache_write_tokens=written,
-        cache_write_1h_tokens=usage.cache_creation.ephemeral_1h_input_tokens if usage.cache_creation else 0,
-        output_tokens=usage.output_tokens,
-    )
+        return read_result(line)
 
 
 def _body(lines: Iterator[bytes]) -> Iterator[bytes]:

@@ -2,8 +2,8 @@
 
 from typing import Any, ClassVar
 
-from batch_assets.provider_contract import ProviderContract
 from batch_assets.providers.anthropic import AnthropicProvider
+from batch_assets.testing import ProviderContract
 
 OPTIONAL = {"anyOf": [{"type": "string"}, {"type": "null"}]}
 

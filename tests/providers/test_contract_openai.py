@@ -2,8 +2,8 @@
 
 from typing import Any, ClassVar
 
-from batch_assets.provider_contract import ProviderContract
 from batch_assets.providers.openai import OpenAIProvider
+from batch_assets.testing import ProviderContract
 
 
 class TestOpenAI(ProviderContract):
