@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from nights import intent_spec
+from engine_nights import intent_spec
 
 from batch_assets.admission import QueueLimits
 from batch_assets.emulator import Emulator

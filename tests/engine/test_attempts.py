@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from conftest import Engine
-from nights import edited, intent_spec, messages
+from engine_nights import edited, intent_spec, messages
 
 from batch_assets.records import Landing
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import Engine
-from nights import edited, messages
+from engine_nights import edited, messages
 
 from batch_assets.errors import CorruptObject, StoreError, UnknownFormat
 from batch_assets.records import PlanRecord

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 from conftest import Engine
-from nights import edited, intent_spec, messages, plan_and_submit
+from engine_nights import edited, intent_spec, messages, plan_and_submit
 
 from batch_assets.admission import QueueLimits
 from batch_assets.engine import advance_account, cancel_plan, plan_status

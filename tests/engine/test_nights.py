@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from conftest import Engine
-from nights import DATA, banking_days, edited, intent_spec, messages
+from engine_nights import DATA, banking_days, edited, intent_spec, messages
 
 from batch_assets.engine import collect, plan_status
 from batch_assets.errors import BatchAssetsError, PlanRefused

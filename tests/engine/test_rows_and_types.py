@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import KEY, Engine
-from nights import DATA, Intent, edited, intent_spec, messages, schema_of, spec_of
+from engine_nights import DATA, Intent, edited, intent_spec, messages, schema_of, spec_of
 from pydantic import BaseModel, Field
 
 from batch_assets.engine import AssetSpec, plan_partition
