@@ -22,7 +22,7 @@ from genai_prices.types import ModelPrice, TieredPrices
 from batch_assets.errors import ConfigError
 
 Tokens: TypeAlias = npt.NDArray[np.int64]
-RateSource: TypeAlias = Literal["published", "override", "assumed", "unknown"]
+RateSource: TypeAlias = Literal["published", "standard", "override", "assumed", "unknown"]
 Kind: TypeAlias = Literal["batch", "standard"]
 
 PICO = 10**12
@@ -33,7 +33,7 @@ ASSUMED_OUTPUT_TOKENS = 512
 
 _BATCH_CONTEXT = {"processing": "batch"}
 _PICO_PER_TOKEN = 10**6  # USD per 1M tokens -> pico-USD per token
-_TRUST: tuple[RateSource, ...] = ("unknown", "assumed", "override", "published")
+_TRUST: tuple[RateSource, ...] = ("unknown", "assumed", "override", "standard", "published")
 
 # genai-prices' keys of what a RateCard holds.
 _PUBLISHED_KEYS = {
@@ -88,7 +88,8 @@ class Rates:
     standard: RateCard | None
     rate_source: RateSource
     """Where `batch` comes from: `published` by the vendor (as genai-prices has it), `override` (the user's own table),
-    `assumed` (the standard rate less a stated discount), `unknown` (`batch` is None)."""
+    `assumed` (the standard rate less a stated discount), `standard` (nothing is batched: the standard rate as
+    published), `unknown` (`batch` is None)."""
 
     def card(self, kind: Kind) -> RateCard | None:
         """Return the rates of one mode."""
@@ -102,6 +103,7 @@ def resolve_rates(
     *,
     pricing: Mapping[str, Mapping[str, float]] | None = None,
     assumed_batch_discount: Decimal | None = None,
+    realtime: bool = False,
 ) -> Rates:
     """Return the rates of `model` (as the API is asked for it; dated names too) for a request made at `at` (aware).
 
@@ -110,6 +112,7 @@ def resolve_rates(
     are optional, as are `standard_input`, ... of the same names. It comes before published rates.
     `assumed_batch_discount` (0.5 = half price) applies where the standard rate is known and no batch rate is; without
     it such a model has no batch rate. genai-prices itself would silently return the standard price there.
+    `realtime`: the requests are executed one by one, and what is called batch here is the standard rate.
     Raises ConfigError when the table or the discount is wrong.
     """
     if at.tzinfo is None:
@@ -117,7 +120,9 @@ def resolve_rates(
     discount = _checked_discount(assumed_batch_discount)
     batch, standard = _published(vendor, model, at)
     source: RateSource = "unknown" if batch is None else "published"
-    if batch is None and standard is not None and discount is not None:
+    if realtime:
+        batch, source = standard, "unknown" if standard is None else "standard"
+    elif batch is None and standard is not None and discount is not None:
         batch, source = _discounted(standard, discount), "assumed"
     check_pricing(pricing)
     own = (pricing or {}).get(model)

@@ -65,6 +65,8 @@ class Limits:
     """False: requests go inline with the create call."""
     stamped: bool = True
     """False: a batch carries nothing of ours that a listing shows."""
+    realtime: bool = False
+    """True: there is no batch API; requests are executed one by one, at standard price."""
 
 
 # ---------------------------------------------------------------- plans
@@ -165,6 +167,8 @@ class PlanRecord:
     on_ambiguous: Literal["hold", "resubmit", "fail"] = "hold"
     refresh: bool = False
     """Every request was to be bought anew."""
+    realtime: bool = False
+    """Its requests are executed one by one, at standard price."""
     format: int = FORMAT
 
 

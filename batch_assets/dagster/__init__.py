@@ -10,6 +10,7 @@ from batch_assets.dagster.resources import (
     MistralBatchResource,
     OpenAIBatchResource,
     OpenAICompatibleBatchResource,
+    RealtimeResource,
 )
 from batch_assets.dagster.upstream import Upstream
 
@@ -21,6 +22,7 @@ __all__ = [
     "OpenAIBatchResource",
     "OpenAICompatibleBatchResource",
     "ParquetIOManager",
+    "RealtimeResource",
     "Upstream",
     "batch_asset",
     "batch_definitions",

@@ -15,6 +15,7 @@ from batch_assets.ledger import Ledger
 from batch_assets.providers.mistral import MistralProvider
 from batch_assets.providers.openai import OpenAIProvider
 from batch_assets.providers.openai_compatible import OpenAICompatibleProvider
+from batch_assets.providers.realtime import RealtimeProvider
 from batch_assets.storage.local import LocalStore
 from batch_assets.tables import TableStore
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from batch_assets.providers.protocol import Provider
     from batch_assets.storage.protocol import ObjectStore
 
+_UNKNOWN_URL = "https://unset.invalid/v1"
 STORE_KEY = "batch_store"
 """Resource key of the BatchStore."""
 
@@ -168,8 +170,57 @@ class OpenAICompatibleBatchResource(BatchProviderResource):
     def offline(self, name: str) -> Provider:
         """As for others; an address that is not known before the run does not matter to the checks."""
         if _is_env(self.base_url):
-            return self.model_copy(update={"base_url": "https://unset.invalid/v1"}).offline(name)
+            return self.model_copy(update={"base_url": _UNKNOWN_URL}).offline(name)
         return super().offline(name)
+
+
+class RealtimeResource(BatchProviderResource):
+    """An account at a host without a batch API: the same tables, request by request, at standard price.
+
+    A run that dies has at most `concurrency` requests executed, and paid for, again.
+    """
+
+    dialect: Literal["deepseek", "openai", "azure", "groq", "doubleword", "gateway"] = Field(
+        description="What the host is: `deepseek`, ..., or `gateway` for any OpenAI-compatible chat endpoint."
+    )
+    root: str = Field(
+        description="Folder, or gs://bucket/folder, of the requests under way and their answers so far; the same for "
+        "all runs of the deployment."
+    )
+    api_key: str | None = Field(
+        default=None,
+        repr=False,
+        description="API key; default: the environment variable DEEPSEEK_API_KEY, or the host's own.",
+    )
+    base_url: str | None = Field(default=None, description="Root of the API; DeepSeek's, OpenAI's, Groq's are known.")
+    account_name: str | None = Field(
+        default=None, description="Name of the account, where several keys of one host belong to different ones."
+    )
+    concurrency: int = Field(default=8, ge=1, description="Requests under way at one time.")
+    requests_per_minute: float | None = Field(
+        default=None, gt=0, description="Requests a minute at most, at an even rate; default: no limit of ours."
+    )
+    timeout_seconds: float = Field(default=120, gt=0, description="How long one request may take, in seconds.")
+
+    def provider(self, name: str) -> RealtimeProvider:
+        """The account under the resource's key `name`."""
+        return RealtimeProvider(
+            store=BatchStore(root=self.root).object_store,
+            name=name,
+            dialect=self.dialect,
+            api_key=self.api_key,
+            base_url=self.base_url,
+            account_name=self.account_name,
+            concurrency=self.concurrency,
+            requests_per_minute=self.requests_per_minute,
+            timeout_seconds=self.timeout_seconds,
+        )
+
+    def offline(self, name: str) -> Provider:
+        """As for others; neither the address nor the folder matters to the checks."""
+        unknown = {"base_url": _UNKNOWN_URL, "root": "unknown"}
+        found = {field: value for field, value in unknown.items() if _is_env(getattr(self, field))}
+        return self.model_copy(update=found).offline(name) if found else super().offline(name)
 
 
 class BatchStore(ConfigurableResource):  # type: ignore[type-arg]  # it gives itself

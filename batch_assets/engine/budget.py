@@ -28,7 +28,9 @@ class Budget:
     SAMPLE: ClassVar[int] = 200
     """Requests whose text is looked at, to learn how many tokens a byte makes."""
 
-    def __init__(self, spec: AssetSpec, vendor: str, assumed_discount: Decimal | None) -> None:
+    def __init__(
+        self, spec: AssetSpec, vendor: str, assumed_discount: Decimal | None, *, realtime: bool = False
+    ) -> None:
         self._spec = spec
         request = spec.request
         self._rates = resolve_rates(
@@ -37,6 +39,7 @@ class Budget:
             datetime.now(UTC),
             pricing=spec.pricing,
             assumed_batch_discount=assumed_discount,
+            realtime=realtime,
         )
         schema = orjson.dumps(request.json_schema).decode() if request.json_schema else ""
         self._constant = estimate_tokens(request.system or "") + estimate_tokens(schema)

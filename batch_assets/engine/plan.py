@@ -139,7 +139,7 @@ class _Draft:
             row_key=spec.row_key,
             max_content_bytes=min(limits.max_request_bytes, limits.max_bytes) - envelope.overhead_bytes,
         )
-        budget = Budget(spec, provider.vendor, provider.assumed_batch_discount)
+        budget = Budget(spec, provider.vendor, provider.assumed_batch_discount, realtime=limits.realtime)
         lanes = [
             _Lane(ShardCutter(limits.max_requests, limits.max_bytes, envelope.overhead_bytes), waits=waits)
             for waits in (False, True)
@@ -184,6 +184,7 @@ class _Draft:
             writer=new_writer(),
             pricing={model: dict(rates) for model, rates in spec.pricing.items()},
             assumed_batch_discount=provider.assumed_batch_discount,
+            realtime=limits.realtime,
             on_change=spec.on_change,
             on_ambiguous=spec.on_ambiguous,
             refresh=self.refresh,

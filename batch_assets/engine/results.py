@@ -48,6 +48,7 @@ class ResultWriter:
             at,
             pricing=plan.pricing,
             assumed_batch_discount=plan.assumed_batch_discount,
+            realtime=plan.realtime,
         )
         self._outcomes: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()

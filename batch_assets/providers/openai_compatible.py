@@ -31,6 +31,8 @@ _NO_KEY = "none"
 class OpenAICompatibleProvider(OpenAIProvider):
     """One account at a host that speaks OpenAI's batch API."""
 
+    presets: Mapping[str, OpenAIDialect] = PRESETS
+
     def __init__(
         self,
         *,
@@ -55,7 +57,7 @@ class OpenAICompatibleProvider(OpenAIProvider):
         is `https://NAME.openai.azure.com/openai/v1` and needs none. `headers` go with every call, a gateway's
         `x-litellm-model` say; they are no place for secrets. Raises ConfigError.
         """
-        self.dialect = _preset(dialect) if isinstance(dialect, str) else dialect
+        self.dialect = _preset(dialect, self.presets) if isinstance(dialect, str) else dialect
         super().__init__(
             name=name or self.dialect.vendor,
             api_key=api_key,
@@ -83,7 +85,7 @@ class OpenAICompatibleProvider(OpenAIProvider):
         self._headers = dict(headers or {})
 
     def __repr__(self) -> str:
-        return f"OpenAICompatibleProvider(name={self.name!r}, dialect={self.dialect.vendor!r})"
+        return f"{type(self).__name__}(name={self.name!r}, dialect={self.dialect.vendor!r})"
 
     @cached_property
     def _client(self) -> openai.OpenAI:
@@ -124,10 +126,10 @@ def _without_authorization(request: Any) -> None:
     del request.headers["authorization"]
 
 
-def _preset(name: str) -> OpenAIDialect:
-    if name not in PRESETS:
-        raise ConfigError(f"`dialect` is {name!r}; known are {', '.join(sorted(PRESETS))}, or give an OpenAIDialect")
-    return PRESETS[name]
+def _preset(name: str, presets: Mapping[str, OpenAIDialect]) -> OpenAIDialect:
+    if name not in presets:
+        raise ConfigError(f"`dialect` is {name!r}; known are {', '.join(sorted(presets))}, or give an OpenAIDialect")
+    return presets[name]
 
 
 def _place(base_url: str) -> str:

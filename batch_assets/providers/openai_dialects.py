@@ -144,6 +144,24 @@ GATEWAY = OpenAIDialect(
     local_models=True,
 )
 
+# No batch API (2026-11, as far as can be seen). JSON without a schema. Prices change with the hour of the day, which
+# genai-prices knows.
+DEEPSEEK = OpenAIDialect(
+    name="DeepSeek",
+    vendor="deepseek",
+    limits=_OPENAI_LIMITS,
+    base_url="https://api.deepseek.com",
+    key_variable="DEEPSEEK_API_KEY",
+    urls=MappingProxyType({"chat": URLS["chat"]}),
+    structured_output="json_object",
+    chat_limit_param="max_tokens",
+    no_money_codes=frozenset({"insufficient_balance"}),
+)
+
 PRESETS: Mapping[str, OpenAIDialect] = MappingProxyType(
     {"azure": AZURE, "groq": GROQ, "doubleword": DOUBLEWORD, "gateway": GATEWAY}
 )
+"""Hosts with a batch API."""
+
+REALTIME_PRESETS: Mapping[str, OpenAIDialect] = MappingProxyType({"deepseek": DEEPSEEK, "openai": OPENAI, **PRESETS})
+"""Hosts with a chat endpoint."""

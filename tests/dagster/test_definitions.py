@@ -39,6 +39,7 @@ def test_public_names() -> None:
         "OpenAIBatchResource",
         "OpenAICompatibleBatchResource",
         "ParquetIOManager",
+        "RealtimeResource",
         "Upstream",
         "batch_asset",
         "batch_definitions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from batch_assets.dagster import (
     MistralBatchResource,
     OpenAICompatibleBatchResource,
+    RealtimeResource,
     batch_definitions,
     build_batch_asset,
 )
@@ -52,6 +54,19 @@ def test_hosts_that_speak_openais_api() -> None:
         defined(OpenAICompatibleBatchResource(dialect="groq"), endpoint="embeddings", output_type=None)
     with pytest.raises(ConfigError, match="set `base_url`"):
         defined(OpenAICompatibleBatchResource(dialect="azure"))
+
+
+def test_hosts_without_batches(tmp_path: Path) -> None:
+    root = tmp_path / "realtime"
+    resource = RealtimeResource(dialect="deepseek", root=str(root), api_key="k", account_name="a", concurrency=3)
+    provider = resource.provider("host")
+    assert (provider.name, provider.account, provider.limits.realtime) == ("host", "realtime+deepseek+a", True)
+    defined(resource)
+    defined(RealtimeResource(dialect="gateway", root=dg.EnvVar("A"), base_url=dg.EnvVar("B"), api_key=dg.EnvVar("C")))
+    assert not root.exists()  # nothing is written when definitions load
+    assert provider.newest() is None
+    with pytest.raises(ConfigError, match="DeepSeek takes `chat`"):
+        defined(resource, endpoint="responses")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,291 @@
+"""Hosts without a batch API: requests one by one behind the same protocol."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from provider_world import Nights, messages, spec_of
+
+from batch_assets.emulator import Emulator
+from batch_assets.errors import Blocked, ConfigError, NotFound, Refused, StoreError, Transient
+from batch_assets.pricing import resolve_rates
+from batch_assets.providers.protocol import Provider
+from batch_assets.providers.realtime import RealtimeProvider
+from batch_assets.records import BatchPhase, Outcome, Request
+from batch_assets.storage.local import LocalStore
+
+MODEL = "gpt-5-mini"
+KEY = "sk-SECRET-0123456789"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "realtime")
+
+
+@pytest.fixture
+def provider(emulator: Emulator, store: LocalStore) -> RealtimeProvider:
+    return made(emulator, store)
+
+
+def made(emulator: Emulator, store: LocalStore, **settings: Any) -> RealtimeProvider:
+    given = {"dialect": "openai", "api_key": KEY, "base_url": emulator.openai_base_url, "concurrency": 4, **settings}
+    return RealtimeProvider(store=store, **given)
+
+
+def sent(provider: RealtimeProvider, count: int) -> str:
+    request = Request(model=MODEL)
+    lines = list(
+        provider.envelope(request).lines([f"{n:063}" for n in range(count)], [b'"t%d"' % n for n in range(count)])
+    )
+    input_file = provider.upload("abcdefghij.jsonl", iter(lines))
+    return provider.create(stamp="s", request=request, input_file=input_file, lines=lambda: iter(()), timeout_seconds=5)
+
+
+def billed(emulator: Emulator) -> int:
+    return int(emulator.bill().get("openai", {"requests": 0})["requests"])
+
+
+# ---------------------------------------------------------------- batches
+
+
+def test_a_batch_is_written_down_and_executed_when_its_results_are_asked_for(
+    provider: RealtimeProvider, emulator: Emulator
+) -> None:
+    assert isinstance(provider, Provider)
+    assert provider.newest() is None
+    batch_id = sent(provider, 10)
+    assert billed(emulator) == 0
+    assert provider.newest() == batch_id
+    (batch,) = provider.batches()
+    assert (batch.batch_id, batch.stamp, batch.phase, batch.total) == (batch_id, "s", BatchPhase.ENDED, 10)
+    results = [provider.parse(line) for line in provider.results(batch)]
+    assert [result.outcome for result in results] == [Outcome.SUCCEEDED] * 10
+    assert [result.custom_id for result in results] == [f"{n:063}" for n in range(10)]
+    assert billed(emulator) == 10
+    assert [provider.parse(line) for line in provider.results(batch)] == results
+    assert billed(emulator) == 10  # the answers are kept
+
+
+def test_the_newest_batch_is_listed_first_and_a_harvested_one_not_at_all(
+    provider: RealtimeProvider, store: LocalStore
+) -> None:
+    batch_ids = []
+    for _ in range(3):
+        batch_ids.append(sent(provider, 1))
+        time.sleep(0.002)
+    assert [batch.batch_id for batch in provider.batches()] == batch_ids[::-1]
+    assert list(provider.input_files()) == []  # all of them are needed
+    for batch in list(provider.batches()):
+        list(provider.results(batch))
+        assert batch.input_file is not None
+        provider.delete_input(batch.input_file)
+    provider.delete_input("gone")
+    assert list(provider.batches()) == []
+    assert list(store.list("realtime")) == []
+    with pytest.raises(NotFound):
+        provider.batch(batch_ids[0])
+
+
+def test_a_file_without_a_batch_is_listed_and_a_deleted_one_makes_none(provider: RealtimeProvider) -> None:
+    input_file = provider.upload("abcdefghij.jsonl", iter([b"{}\n"]))
+    assert [(file.file_id, file.name) for file in provider.input_files()] == [(input_file, "abcdefghij.jsonl")]
+    assert input_file is not None
+    provider.delete_input(input_file)
+    with pytest.raises(Refused, match="is not there"):
+        provider.create(
+            stamp="s", request=Request(model=MODEL), input_file=input_file, lines=lambda: iter(()), timeout_seconds=5
+        )
+
+
+def test_cancel_keeps_what_was_executed(provider: RealtimeProvider, emulator: Emulator) -> None:
+    batch = provider.batch(sent(provider, 12))
+    results = provider.results(batch)
+    first = [provider.parse(next(results)) for _ in range(4)]
+    provider.cancel(batch.batch_id)
+    rest = [provider.parse(line) for line in results]
+    assert {result.outcome for result in first} == {Outcome.SUCCEEDED}
+    assert {(result.outcome, result.curable) for result in rest} == {(Outcome.CANCELED, False)}
+    assert (len(rest), billed(emulator)) == (8, 4)
+    provider.cancel(batch.batch_id)
+
+
+# ---------------------------------------------------------------- crashes
+
+
+class DyingStore(LocalStore):
+    """Dies once, just before the second wave would be durable."""
+
+    deaths = 1
+
+    def write_new(self, path: str, data: bytes) -> bool:
+        if path.endswith("000001.jsonl") and self.deaths:
+            self.deaths -= 1
+            raise StoreError("the process died here")
+        return super().write_new(path, data)
+
+
+def test_a_crash_costs_one_wave_at_most(emulator: Emulator, tmp_path: Path) -> None:
+    provider = made(emulator, DyingStore(tmp_path / "realtime"))
+    batch = provider.batch(sent(provider, 20))
+    with pytest.raises(StoreError):
+        list(provider.results(batch))
+    assert len(list(made(emulator, LocalStore(tmp_path / "realtime")).results(batch))) == 20
+    bill = emulator.bill()["openai"]
+    assert (bill["requests"], bill["surplus"]) == (24, 4)  # `concurrency` is 4
+
+
+def test_whoever_stops_reading_loses_nothing(provider: RealtimeProvider, emulator: Emulator) -> None:
+    batch = provider.batch(sent(provider, 20))
+    results: Iterator[bytes] = provider.results(batch)
+    next(results)
+    del results
+    assert len(list(provider.results(batch))) == 20
+    assert emulator.bill()["openai"]["surplus"] == 0
+
+
+# ---------------------------------------------------------------- limits of the host
+
+
+def test_the_time_of_one_call_is_bounded_and_the_next_goes_on(emulator: Emulator, store: LocalStore) -> None:
+    provider = made(emulator, store, work_seconds=0.0)
+    batch = provider.batch(sent(provider, 10))
+    for done in (4, 8):
+        with pytest.raises(Transient, match=f"{done} of 10 requests are answered"):
+            list(provider.results(batch))
+        assert billed(emulator) == done
+    assert len(list(provider.results(batch))) == 10
+
+
+def test_a_429_is_asked_again_after_the_pause(provider: RealtimeProvider, emulator: Emulator) -> None:
+    emulator.arm("refused", operation="realtime", status=429, retry_after=0.2, after=2)
+    batch = provider.batch(sent(provider, 6))
+    started = time.monotonic()
+    assert len(list(provider.results(batch))) == 6
+    assert time.monotonic() - started >= 0.2
+    assert emulator.bill()["openai"]["surplus"] == 0
+
+
+def test_a_pause_longer_than_the_time_is_kept_by_the_next_calls_too(emulator: Emulator, store: LocalStore) -> None:
+    provider = made(emulator, store, work_seconds=5)
+    emulator.arm("refused", operation="realtime", status=429, retry_after=30)
+    batch = provider.batch(sent(provider, 3))
+    for _ in range(2):
+        with pytest.raises(Transient) as caught:
+            list(provider.results(batch))
+        assert caught.value.retry_after_seconds == pytest.approx(30, abs=2)
+    assert billed(emulator) == 2  # the rest of one wave, and then nothing
+
+
+def test_requests_go_at_an_even_rate(emulator: Emulator, store: LocalStore) -> None:
+    provider = made(emulator, store, requests_per_minute=1200)
+    batch = provider.batch(sent(provider, 7))
+    started = time.monotonic()
+    list(provider.results(batch))
+    assert time.monotonic() - started >= 6 * 0.05
+
+
+@pytest.mark.parametrize(
+    "fault", [{"status": 401}, {"status": 402}, {"status": 429, "code": "insufficient_quota"}], ids=str
+)
+def test_what_a_person_has_to_mend_blocks_and_keeps_the_answers(
+    provider: RealtimeProvider, emulator: Emulator, fault: dict[str, Any]
+) -> None:
+    emulator.arm("refused", operation="realtime", after=5, **fault)
+    batch = provider.batch(sent(provider, 8))
+    with pytest.raises(Blocked) as caught:
+        list(provider.results(batch))
+    assert KEY not in str(caught.value)
+    assert len(list(provider.results(batch))) == 8
+    assert emulator.bill()["openai"]["surplus"] == 0
+
+
+def test_a_model_that_does_not_exist_blocks(provider: RealtimeProvider) -> None:
+    request = Request(model="nonexistent-1")
+    lines = provider.envelope(request).lines(["a"], [b'"x"'])
+    input_file = provider.upload("in.jsonl", lines)
+    batch_id = provider.create(
+        stamp="s", request=request, input_file=input_file, lines=lambda: iter(()), timeout_seconds=5
+    )
+    with pytest.raises(Blocked, match="does not exist"):
+        list(provider.results(provider.batch(batch_id)))
+
+
+def test_failures_of_single_requests_are_results(provider: RealtimeProvider, emulator: Emulator) -> None:
+    emulator.arm("request_error", contains='"t1"', status=400, code="invalid_value", message="no")
+    emulator.arm("refused", operation="realtime", status=503, after=2)
+    emulator.arm("drop", operation="realtime", after=2)
+    results = [provider.parse(line) for line in provider.results(provider.batch(sent(provider, 6)))]
+    failed = {result.error_kind: result.curable for result in results if result.outcome is Outcome.ERRORED}
+    assert failed == {"invalid_value": False, "server_error": True, "no_answer": True}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"concurrency": 0}, "`concurrency` is 0"),
+        ({"requests_per_batch": 0}, "`requests_per_batch` is 0"),
+        ({"requests_per_minute": 0}, "`requests_per_minute` is 0"),
+        ({"dialect": "acme"}, "deepseek"),
+    ],
+)
+def test_wrong_settings_are_named(store: LocalStore, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        RealtimeProvider(store=store, **{"dialect": "deepseek", **settings})
+
+
+# ---------------------------------------------------------------- nights
+
+
+def test_rates_of_requests_that_are_not_batched() -> None:
+    at = datetime(2026, 11, 20, tzinfo=UTC)
+    rates = resolve_rates("openai", MODEL, at, realtime=True, assumed_batch_discount=Decimal("0.5"))
+    assert (rates.batch, rates.rate_source) == (rates.standard, "standard")
+    assert rates.batch != resolve_rates("openai", MODEL, at).batch
+    assert resolve_rates("nobody", "m", at, realtime=True).rate_source == "unknown"
+    own = resolve_rates("openai", MODEL, at, realtime=True, pricing={MODEL: {"input": 1, "output": 2}})
+    assert own.rate_source == "override"
+    assert own.batch is not None
+    assert own.batch.input.base == 1_000_000
+
+
+def test_a_night_at_standard_price(provider: RealtimeProvider, emulator: Emulator, tmp_path: Path) -> None:
+    nights = Nights(tmp_path / "night", provider)
+    emulator.arm("request_error", contains="Message 2:", status=500)
+    landing, table = nights.night(spec_of(MODEL, max_output_tokens=100), messages(25))
+    assert landing.outcomes == {"succeeded": 25}
+    assert table["id"].to_pylist() == messages(25)["id"].to_pylist()
+    assert table["batch_attempts"].to_pylist()[2] == 2
+    assert emulator.bill()["openai"]["surplus"] == 0
+    assert (landing.rate_source, landing.estimate.rate_source) == ("standard", "standard")
+    assert landing.cost_usd is not None
+    assert landing.cost_usd == landing.standard_usd > 0
+    assert landing.saved_usd == 0
+    assert list(provider.batches()) == []
+
+
+def test_a_long_night_goes_on_from_tick_to_tick(emulator: Emulator, store: LocalStore, tmp_path: Path) -> None:
+    provider = made(emulator, store, work_seconds=0.0, requests_per_batch=30)
+    landing, _ = Nights(tmp_path / "night", provider).night(spec_of(MODEL, str), messages(70))
+    assert landing.outcomes == {"succeeded": 70}
+    assert len(landing.batch_ids) == 3
+    assert emulator.bill()["openai"]["surplus"] == 0
+
+
+def test_deepseek_is_told_the_schema_and_priced_by_its_own_list(
+    emulator: Emulator, store: LocalStore, tmp_path: Path
+) -> None:
+    provider = made(emulator, store, dialect="deepseek")
+    assert provider.account.startswith("realtime+deepseek+127.0.0.1:")
+    assert RealtimeProvider(store=store, dialect="deepseek", api_key="k").account == "realtime+deepseek"
+    landing, _ = Nights(tmp_path / "night", provider).night(spec_of("deepseek-v4-flash", str), messages(3))
+    assert landing.outcomes == {"succeeded": 3}
+    assert landing.rate_source == "standard"
+    assert landing.cost_usd is not None
+    assert landing.cost_usd > 0
