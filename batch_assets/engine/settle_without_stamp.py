@@ -1,6 +1,6 @@
 """Settle an ambiguous submission at a provider whose batches bear nothing of ours but the custom_ids of their results.
 
-A batch may be the shard's if it came after the intent's anchor, has as many requests, and no shard owns it. None:
+A batch may be the shard's if it came after the intent's anchor, has as many requests, and no other shard owns it. None:
 absent, after a second complete listing a grace later. Else the shard is on hold until a candidate ends: then its first
 result lines tell by the shard's part of their custom_ids. That costs time, and no money; while a shard is on hold the
 account sends others, of other numbers of requests.
@@ -60,9 +60,13 @@ def find_candidates(ledger: Ledger, provider: Provider, shard: Shard, *, log: Ca
             continue
         if reached is not None and batch.created_at < reached - _BEYOND_ANCHOR:
             break
-        if batch.total not in {None, shard.spec.requests} or ledger.owner(shard.spec.account, batch.batch_id):
+        if batch.total not in {None, shard.spec.requests}:
             continue
-        whose = _is_ours(provider, shard, batch)
+        owner = ledger.owner(shard.spec.account, batch.batch_id)
+        if owner not in {None, shard.spec.shard_id}:
+            continue
+        # Owned by the shard itself: its submitter had the answer, and died before it could record the rest.
+        whose = True if owner else _is_ours(provider, shard, batch)
         if whose is None:
             found.open.insert(0, batch)
         elif whose:

@@ -19,7 +19,8 @@ from pydantic import BaseModel
 from batch_assets.engine import AssetSpec, collect, plan_partition, submit_waiting, wait_for
 from batch_assets.ledger import Ledger
 from batch_assets.prompts import Prompt
-from batch_assets.providers.openai import LIMITS, OpenAIProvider
+from batch_assets.providers.anthropic import AnthropicProvider
+from batch_assets.providers.openai import OpenAIProvider
 from batch_assets.records import Request
 from batch_assets.schema import OutputSchema
 from batch_assets.storage.local import LocalStore
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from batch_assets.emulator.client import Controls
+    from batch_assets.providers.protocol import Provider
 
+MODELS = {"openai": "gpt-5-mini", "anthropic": "claude-haiku-4-5"}
 ROWS = 30
 SHARD_REQUESTS = 10
 PARTITION = "2026-11-01"
@@ -68,7 +71,9 @@ class Place:
 
     folder: Path
     url: str
+    """Of the emulator."""
     tag: str
+    vendor: Literal["openai", "anthropic"] = "openai"
     timing: Timing = QUICK
     grace_seconds: float = 0.1
     store_ahead_seconds: float = 0.0
@@ -88,19 +93,22 @@ class Place:
         return Ledger.open(store, timing=self.timing)
 
     def provider(self, points: Points | None = None) -> PointProvider:
-        real = OpenAIProvider(
-            api_key=f"sk-{self.tag}", base_url=self.url, listing_grace_seconds=self.grace_seconds, timeout_seconds=20
-        )
-        return PointProvider(real, points or Points(), replace(LIMITS, max_requests=SHARD_REQUESTS))
+        key, grace = f"sk-{self.tag}", self.grace_seconds
+        real: Provider
+        if self.vendor == "openai":
+            real = OpenAIProvider(api_key=key, base_url=f"{self.url}/v1", listing_grace_seconds=grace)
+        else:
+            real = AnthropicProvider(api_key=key, base_url=self.url, listing_grace_seconds=grace)
+        return PointProvider(real, points or Points(), replace(real.limits, max_requests=SHARD_REQUESTS))
 
     def spec(self, **settings: object) -> AssetSpec:
         schema = OutputSchema.of(Intent)
         request = Request(
-            model="gpt-5-mini",
+            model=MODELS[self.vendor],
             json_schema=schema.json_schema,
             schema_name=schema.name,
             max_output_tokens=200,
-            params={"user": self.tag},
+            params={"user": self.tag} if self.vendor == "openai" else {"metadata": {"user_id": self.tag}},
         )
         return AssetSpec(
             asset="queries",
@@ -191,11 +199,11 @@ def run(work: Callable[[], None]) -> int:
 
 def bills(emulator: Controls) -> dict[str, dict[str, int]]:
     """Times billed, by shard and by the second part of the custom_id, which is the request's fingerprint."""
-    detail = emulator.bill(detail=True).get("openai", {"per_custom_id": {}})["per_custom_id"]
     found: dict[str, dict[str, int]] = {}
-    for custom_id, times in detail.items():
-        shard_id, _, fingerprint = custom_id.partition("-")
-        found.setdefault(shard_id, {})[fingerprint] = times
+    for vendor in emulator.bill(detail=True).values():
+        for custom_id, times in vendor["per_custom_id"].items():
+            shard_id, _, fingerprint = custom_id.partition("-")
+            found.setdefault(shard_id, {})[fingerprint] = times
     return found
 
 

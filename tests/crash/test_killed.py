@@ -99,13 +99,13 @@ def table_rows(place: Place, name: str) -> list[dict[str, object]]:
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("name", list(NIGHTS))
 def test_killed_at_every_point(emulator: SpawnedEmulator, folder: Path, name: str, part: int) -> None:
-    run(lambda: one_night(Place(folder=folder / "warm", url=emulator.openai_base_url, tag="warm"), Points()))
-    calm = Place(folder=folder / "calm", url=emulator.openai_base_url, tag=f"{name}-calm")
+    run(lambda: one_night(Place(folder=folder / "warm", url=emulator.url, tag="warm"), Points()))
+    calm = Place(folder=folder / "calm", url=emulator.url, tag=f"{name}-calm")
     points = different(recorded(name, calm))
     if name == "changed":  # before that it is the other night
         points = points[[point.name for point in points].index(CHANGE) :]
     places = {
-        point: Place(folder=folder / str(number), url=emulator.openai_base_url, tag=f"{name}-{number}")
+        point: Place(folder=folder / str(number), url=emulator.url, tag=f"{name}-{number}")
         for number, point in enumerate(points)
         if number % PARTS == part
     }
@@ -128,9 +128,34 @@ def test_killed_at_every_point(emulator: SpawnedEmulator, folder: Path, name: st
     assert not wrong
 
 
+SENDING = {"newest", "create", "journal submitting", "journal submitted", "batches", "lease taken"}
+"""Points around the create calls."""
+
+
+def test_killed_around_the_create_calls_without_a_stamp(emulator: SpawnedEmulator, folder: Path) -> None:
+    """Anthropic's batches bear nothing of ours: they are known by their number of requests and their results."""
+    calm = Place(folder=folder / "calm", url=emulator.url, tag="calm", vendor="anthropic")
+    points = [point for point in different(recorded("one", calm)) if point.name in SENDING]
+    places = {
+        point: Place(folder=folder / str(number), url=emulator.url, tag=f"a{number}", vendor="anthropic")
+        for number, point in enumerate(points)
+    }
+    ends = nights_with_a_death("one", places)
+    all_bills = bills(emulator)
+    expected = table_rows(calm, "one")
+    assert is_right(calm, all_bills, "one", expected)
+    wrong = {
+        point: (ends[point], sorted(billed(place, all_bills).values()))
+        for point, place in places.items()
+        if ends[point][-1] != 0 or not is_right(place, all_bills, "one", expected)
+    }
+    assert len([point for point in places if ends[point] == [9, 0]]) > 10
+    assert not wrong
+
+
 def test_the_points_are_those_of_a_night(emulator: SpawnedEmulator, folder: Path) -> None:
     """What a night does is not lost from the list of points unnoticed."""
-    points = recorded("one", Place(folder=folder / "calm", url=emulator.openai_base_url, tag="calm"))
+    points = recorded("one", Place(folder=folder / "calm", url=emulator.url, tag="calm"))
     names = {point.name for point in points}
     assert names >= {
         *("plans", "open planned", "open opened", "spec.json", "open", "batches", "lease taken", "lease released"),

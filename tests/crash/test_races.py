@@ -50,7 +50,7 @@ def emulator() -> Iterator[SpawnedEmulator]:
 
 
 def place_in(folder: Path, emulator: SpawnedEmulator, tag: str) -> Place:
-    place = Place(folder=folder / tag, url=emulator.openai_base_url, tag=tag)
+    place = Place(folder=folder / tag, url=emulator.url, tag=tag)
     place.folder.mkdir(parents=True)
     return place
 
