@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import secrets
 import weakref
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -235,12 +235,10 @@ class AnthropicProvider:
         """Its result lines, streamed."""
         if not batch.result_files:
             return
-        batches = self._client.messages.batches
-        with (
-            self._reading(f"downloading the results of batch {batch.batch_id}"),
-            batches.with_streaming_response.results(batch.batch_id) as response,
-        ):
-            yield from split_lines(response.iter_bytes(1 << 20))
+        with self._reading(f"downloading the results of batch {batch.batch_id}"):
+            lines = self._client.messages.batches.results(batch.batch_id)
+            with closing(lines):
+                yield from split_lines(lines.http_response.iter_bytes(1 << 20))
 
     def delete_input(self, input_file: str) -> None:
         """There are no input files."""

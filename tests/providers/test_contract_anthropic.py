@@ -2,9 +2,12 @@
 
 from typing import Any, ClassVar
 
+import anthropic
+
 from batch_assets.providers.anthropic import AnthropicProvider
 from batch_assets.testing import ProviderContract
 
+NEW_API = int(anthropic.__version__.partition(".")[0]) >= 2
 OPTIONAL = {"anyOf": [{"type": "string"}, {"type": "null"}]}
 
 
@@ -21,9 +24,7 @@ class TestAnthropic(ProviderContract):
         "speed": "fast",
         "store": True,
         "cache_hint": "x",
-        "temperature": 0.5,
-        "top_p": 0.5,
-        "top_k": 5,
+        **(dict.fromkeys(("temperature", "top_p", "top_k"), 1) if NEW_API else {}),
         "system": "x",
         "output_config": {},
         "max_tokens": 5,
