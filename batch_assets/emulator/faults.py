@@ -2,7 +2,7 @@
 
 A fault is armed through the control endpoint or asked for by the header `x-batch-assets-fault` of a call
 (`name`, or `name; param=value; param=value`; several separated by commas). It strikes `times` times, after it has let
-`after` chances pass.
+`after` chances pass. `files.content` is the download of results at every provider, whatever its path.
 """
 
 import sqlite3
