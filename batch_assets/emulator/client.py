@@ -27,6 +27,11 @@ class Controls:
         return self.url
 
     @property
+    def vertex_base_url(self) -> str:
+        """What `GOOGLE_VERTEX_BASE_URL` is set to."""
+        return f"{self.url}/vertex"
+
+    @property
     def anthropic_base_url(self) -> str:
         """What `ANTHROPIC_BASE_URL` is set to."""
         return self.url

@@ -24,7 +24,13 @@ from batch_assets.emulator.gcs_objects import Buckets, GcsObject, Precondition, 
 from batch_assets.emulator.gcs_uploads import Uploads
 
 _MOST_RESULTS = 1000
-_FOREIGN_LINE = b'{"request":{"labels":{}},"response":{},"status":""}'
+# A line of somebody else's predictions. The label is where our adapter keeps its ids, as others' could.
+_FOREIGN_LINE = (
+    b'{"status":"","processed_time":"2026-01-01T00:00:00+00:00","request":{"contents":[{"role":"user","parts":[{"text":'
+    b'"not yours"}]}],"labels":{"batch_assets_id":"foreign-0"}},"response":{"candidates":[{"content":{"parts":[{"text":'
+    b'"not yours"}],"role":"model"},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":1,'
+    b'"candidatesTokenCount":1,"totalTokenCount":2},"modelVersion":"gemini-foreign"}}'
+)
 _Handler = Callable[[Request, list[Fault]], Awaitable[Response]]
 
 

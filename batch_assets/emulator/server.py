@@ -16,6 +16,7 @@ from batch_assets.emulator.emulation import Emulation
 from batch_assets.emulator.gcs_wire import GcsCalls
 from batch_assets.emulator.mistral_wire import MistralWire
 from batch_assets.emulator.openai_wire import OpenAIWire
+from batch_assets.emulator.vertex_wire import VertexWire
 from batch_assets.emulator.wire import Wire
 
 HOST = "127.0.0.1"
@@ -31,7 +32,7 @@ class PortInUseError(Exception):
 
 def wires() -> Sequence[Wire]:
     """The providers that the emulator speaks. A wire whose paths are wider comes later."""
-    return [AnthropicWire(), MistralWire(), OpenAIWire()]
+    return [AnthropicWire(), MistralWire(), VertexWire(), OpenAIWire()]
 
 
 def listen(port: int) -> socket.socket:

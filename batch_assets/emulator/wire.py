@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import msgspec
 import orjson
@@ -71,6 +71,15 @@ class Wire(Protocol):
 
     def result_file(self, batch: Batch, kind: str) -> tuple[str, str, float | None]:
         """Purpose, file name and time of expiry of the batch's `output` or `errors` file."""
+        ...
+
+
+@runtime_checkable
+class Finishing(Protocol):
+    """A wire that also writes the results of an ending batch somewhere else. Done again, it writes the same."""
+
+    def finish(self, batch: Batch, output: LineFile) -> None:
+        """Called before the batch has ended, with the lines of the output file, if there are any."""
         ...
 
 

@@ -24,7 +24,7 @@ from batch_assets.emulator.clock import Clock
 from batch_assets.emulator.faults import Faults
 from batch_assets.emulator.lines import LineFile
 from batch_assets.emulator.store import Store, StoredFile
-from batch_assets.emulator.wire import Wire
+from batch_assets.emulator.wire import Finishing, Wire
 
 _CHUNK_REQUESTS = 512
 _CHUNK_SECONDS = 0.1
@@ -197,6 +197,10 @@ class Worker:
         if batch.total > batch.executed:
             self._abandon(batch, outcome)
         gone = batch.fate in ("no_result_files", "result_files_gone")
+        wire = self._wires[batch.provider]
+        if isinstance(wire, Finishing) and batch.output_bytes and not gone:
+            with LineFile(self._store.content_path(batch.output_file_id)) as output:
+                wire.finish(batch, output)
         with self._store.changing(batch.id) as fresh:
             if fresh is None or not fresh.open:
                 return
