@@ -49,6 +49,11 @@ def emulator() -> Iterator[SpawnedEmulator]:
         yield emulator
 
 
+def warm_up(folder: Path, emulator: SpawnedEmulator) -> None:
+    """A night in this process: the ones that are forked from it have nothing left to import."""
+    one_night(Place(folder=folder / "warm", url=emulator.url, tag="warm"), Points())
+
+
 def recorded(name: str, place: Place) -> list[Point]:
     """The points of a night in which nobody dies."""
     log = place.folder / "points.jsonl"
@@ -99,7 +104,7 @@ def table_rows(place: Place, name: str) -> list[dict[str, object]]:
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("name", list(NIGHTS))
 def test_killed_at_every_point(emulator: SpawnedEmulator, folder: Path, name: str, part: int) -> None:
-    run(lambda: one_night(Place(folder=folder / "warm", url=emulator.url, tag="warm"), Points()))
+    warm_up(folder, emulator)
     calm = Place(folder=folder / "calm", url=emulator.url, tag=f"{name}-calm")
     points = different(recorded(name, calm))
     if name == "changed":  # before that it is the other night
@@ -134,6 +139,7 @@ SENDING = {"newest", "create", "journal submitting", "journal submitted", "batch
 
 def test_killed_around_the_create_calls_without_a_stamp(emulator: SpawnedEmulator, folder: Path) -> None:
     """Anthropic's batches bear nothing of ours: they are known by their number of requests and their results."""
+    warm_up(folder, emulator)
     calm = Place(folder=folder / "calm", url=emulator.url, tag="calm", vendor="anthropic")
     points = [point for point in different(recorded("one", calm)) if point.name in SENDING]
     places = {
