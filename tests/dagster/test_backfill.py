@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Nights, write_night
+from night_folder import Nights, write_night
 from world import World
 
 pytestmark = [

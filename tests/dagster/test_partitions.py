@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Nights
+from night_folder import Nights
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::dagster.BetaWarning"),

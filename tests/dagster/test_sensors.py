@@ -6,8 +6,8 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from conftest import Nights, write_night
 from dagster._core.scheduler.instigation import InstigatorStatus
+from night_folder import Nights, write_night
 from world import World
 
 from batch_assets.ledger import Ledger

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from conftest import Engine
+from deployment import Engine
 from engine_nights import edited, intent_spec, messages
 
 from batch_assets.records import Landing

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Engine
+from deployment import Engine
 from engine_nights import edited, messages
 
 from batch_assets.errors import CorruptObject, StoreError, UnknownFormat

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from conftest import Engine
+from deployment import Engine
 from engine_nights import edited, intent_spec, messages, plan_and_submit
 
 from batch_assets.admission import QueueLimits

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from conftest import Engine
+from deployment import Engine
 from engine_nights import DATA, banking_days, edited, intent_spec, messages, spec_of
 
 from batch_assets.engine import collect, plan_status

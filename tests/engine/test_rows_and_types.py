@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import KEY, Engine
+from deployment import KEY, Engine
 from engine_nights import DATA, Intent, edited, intent_spec, messages, schema_of, spec_of
 from pydantic import BaseModel, Field
 
