@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 import orjson
 
-from batch_assets import tables
 from batch_assets.errors import ConfigError, InputError
 from batch_assets.schema import RESERVED_PREFIX
 
@@ -34,7 +33,7 @@ class AssetSpec:
     schema: OutputSchema
     row_key: str
     output_columns: tuple[str, ...] | None = None
-    """Source columns that go to the output besides the row key. None: all but those that a batch asset above added."""
+    """Source columns that go to the output besides the row key; None for all."""
     max_cost_usd: Decimal | None = None
     max_attempts: int = 3
     """How often a request may be sent in one generation."""
@@ -116,7 +115,7 @@ class AssetSpec:
                 "set `row_key` to one of them"
             )
         if self.output_columns is None:
-            kept = [name for name in source if name not in tables.OUTPUT.names]
+            kept = list(source)
         else:
             missing = [name for name in self.output_columns if name not in source]
             if missing:
