@@ -53,7 +53,7 @@ class Invalid(Exception):
 
 
 def reply(model: str, request: dict[str, Any], fingerprint: bytes, *, labels: bool, fault: Fault | None) -> Reply:
-    """The answer to a GenerateContentRequest, which depends on the arguments alone; `labels`: whether it may have any."""
+    """The answer to a GenerateContentRequest, a function of the arguments; `labels`: whether it may have some."""
     if fault is not None and fault.fault == "request_error":
         status = int(fault.params["status"])
         code = fault.params["code"] if str(fault.params["code"]).isupper() else None

@@ -1,8 +1,8 @@
 """Vertex AI's wire for batches of Gemini requests: jobs over REST, input and predictions in the emulated buckets.
 
 Facts: aiplatform discovery revision 20261106, and notes and code of users on the prediction files (read 2026-11):
-predictions stand in a new directory, sharded, not in the order of the input; `incremental_predictions.jsonl` beside them
-is to be left alone; a line echoes its request; a failed line has a `status` and an empty response.
+predictions stand in a new directory, sharded, not in the order of the input; `incremental_predictions.jsonl` beside
+them is to be left alone; a line echoes its request; a failed line has a `status` and an empty response.
 GOOGLE_VERTEX_BASE_URL carries the prefix.
 """
 
