@@ -71,8 +71,14 @@ class Bench:
         """The wire lines of a shard with these texts, which are distinct."""
         request = request or self.request()
         contents = [orjson.dumps(text) for text in texts]
+        return list(self.provider.envelope(request).lines(self.ids(texts, request), contents))
+
+    def ids(self, texts: Sequence[str], request: Request | None = None) -> list[str]:
+        """The custom_ids of these lines."""
+        contents = [orjson.dumps(text) for text in texts]
+        request = request or self.request()
         prints = Fingerprinter(request, vendor=self.provider.vendor, host=self.provider.host).of(contents)
-        return list(self.provider.envelope(request).lines(custom_ids(SHARD, prints), contents))
+        return list(custom_ids(SHARD, prints))
 
     def send(self, texts: Sequence[str], request: Request | None = None, *, timeout_seconds: float = 20) -> str:
         """Upload and create; the batch's id."""
@@ -106,7 +112,7 @@ class Bench:
 
     def run(self, texts: Sequence[str], request: Request | None = None) -> list[ResultLine]:
         """The results of a batch with these texts, in their order."""
-        ids = [orjson.loads(line)["custom_id"] for line in self.lines(texts, request)]
+        ids = self.ids(texts, request)
         found = {result.custom_id: result for result in self.results(self.ended(self.send(texts, request)))}
         assert found.keys() == set(ids)
         return [found[custom_id] for custom_id in ids]

@@ -1,0 +1,100 @@
+"""What the adapters for Gemini and for Vertex AI share: late imports, and what Google's errors mean."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from batch_assets.errors import Ambiguous, Blocked, ConfigError, Transient
+from batch_assets.providers.http import Answer, creating_error, is_connection_error, reading_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_UNKNOWN_MODEL = ("Publisher Model", "models/")
+_NO_MONEY = ("BILLING", "billing", "prepayment", "spending")
+_STORAGE = ("google.api_core", "google.cloud.storage", "google.resumable_media")
+
+
+def import_genai(name: str, extra: str) -> tuple[Any, Any]:
+    """The modules `genai` and `genai.types`. Raises ConfigError with the install line."""
+    try:
+        from google import genai  # noqa: PLC0415  # an extra, imported when it is needed
+        from google.genai import types  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError(
+            f'the provider {name!r} needs the SDK google-genai: pip install "batch-assets[{extra}]"'
+        ) from error
+    return genai, types
+
+
+@contextmanager
+def reading(name: str, what: str) -> Iterator[None]:
+    """Class the errors of a call that may be repeated, to Gemini or to a bucket."""
+    from google.auth.exceptions import DefaultCredentialsError, RefreshError  # noqa: PLC0415  # slow to import
+    from google.genai.errors import APIError  # noqa: PLC0415  # an extra
+
+    try:
+        with warnings.catch_warnings():  # the SDK warns of states that it does not know; they are told by name
+            warnings.filterwarnings("ignore", message=".*is not a valid JobState")
+            yield
+    except APIError as error:
+        raise reading_error(_answer(name, what, error)) from error
+    except (RefreshError, DefaultCredentialsError) as error:
+        raise Blocked(f"{name}: {what}: Google does not accept the credentials: {error}", provider=name) from error
+    except Exception as error:
+        if type(error).__module__.startswith(_STORAGE) and getattr(error, "code", None) is not None:
+            raise reading_error(_storage_answer(name, what, error)) from error
+        if not is_connection_error(error) and not type(error).__module__.startswith(_STORAGE):
+            raise
+        raise Transient(f"{name}: {what} failed: {error!r}"[:500], provider=name) from error
+
+
+@contextmanager
+def creating(name: str, what: str) -> Iterator[None]:
+    """Class the errors of a create call, which is made once. An answer that cannot be read is no answer."""
+    from google.auth.exceptions import DefaultCredentialsError, RefreshError  # noqa: PLC0415  # slow to import
+    from google.genai.errors import APIError  # noqa: PLC0415  # an extra
+
+    try:
+        yield
+    except APIError as error:
+        raise creating_error(_answer(name, what, error)) from error
+    except (RefreshError, DefaultCredentialsError) as error:  # raised before anything is sent
+        text = f"{what}: Google does not accept the credentials: {error}"
+        raise Blocked(text, provider=name, whole_account=True) from error
+    except Exception as error:
+        if not is_connection_error(error) and not isinstance(error, ValueError):
+            raise
+        raise Ambiguous(f"the reply to {what} was lost: {error!r}"[:500], provider=name) from error
+
+
+def _answer(name: str, what: str, error: Any) -> Answer:
+    """Google's bodies are {error: {code, message, status}}; of any other body the SDK makes {message, status}."""
+    details = error.details if isinstance(error.details, dict) else {}
+    own = details.get("error") if isinstance(details.get("error"), dict) else None
+    message = str(own.get("message") or own.get("status")) if own else str(error.message)[:300]
+    code = str(own.get("status") or own.get("code")) if own else None
+    return Answer(
+        provider=name,
+        what=what,
+        status=int(error.code),
+        code=code,
+        message=message,
+        headers=getattr(error.response, "headers", None) or {},
+        out_of_money=error.code in {402, 403} and any(word in message for word in _NO_MONEY),
+        unknown_model=error.code == 404 and message.startswith(_UNKNOWN_MODEL),
+    )
+
+
+def _storage_answer(name: str, what: str, error: Any) -> Answer:
+    response = getattr(error, "response", None)
+    return Answer(
+        provider=name,
+        what=what,
+        status=int(error.code),
+        code=None,
+        message=" ".join(str(error.message).split())[:300],
+        headers=getattr(response, "headers", None) or {},
+    )
