@@ -217,7 +217,8 @@ def test_a_model_that_does_not_exist_blocks(provider: RealtimeProvider) -> None:
         list(provider.results(provider.batch(batch_id)))
 
 
-def test_failures_of_single_requests_are_results(provider: RealtimeProvider, emulator: Emulator) -> None:
+def test_failures_of_single_requests_are_results(emulator: Emulator, store: LocalStore) -> None:
+    provider = made(emulator, store, concurrency=1)  # the faults count calls: these must come in order
     emulator.arm("request_error", contains='"t1"', status=400, code="invalid_value", message="no")
     emulator.arm("refused", operation="realtime", status=503, after=2)
     emulator.arm("drop", operation="realtime", after=2)
