@@ -150,10 +150,10 @@ class Harvest:
             for lines in _many(self.provider.results(self.batch)):
                 text = b"\n".join(lines) + b"\n"
                 scratch.write(text)
+                scratch.flush()  # lines before a file that is gone are read too
                 raw.write(text)
                 ids = [custom_id(line) for line in lines]
                 start = checked.add(ids, [len(line) for line in lines], start)
-        scratch.flush()
 
     def _write(self, results: ResultWriter, checked: CheckOff, scratch: BinaryIO) -> None:
         """Parse the lines in the order of the shard's requests and write their results."""
@@ -217,17 +217,23 @@ class Harvest:
 
 
 def _many(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Lines by the thousand, or by some megabytes."""
+    """Lines by the thousand, or by some megabytes. Those before a file that is gone come before its NotFound."""
     held: list[bytes] = []
     size = 0
-    for line in lines:
-        held.append(line)
-        size += len(line)
-        if len(held) == tables.BATCH_ROWS or size > _CHUNK_BYTES:
-            yield held
-            held, size = [], 0
+    gone: NotFound | None = None
+    try:
+        for line in lines:
+            held.append(line)
+            size += len(line)
+            if len(held) == tables.BATCH_ROWS or size > _CHUNK_BYTES:
+                yield held
+                held, size = [], 0
+    except NotFound as error:
+        gone = error
     if held:
         yield held
+    if gone is not None:
+        raise gone
 
 
 @contextmanager

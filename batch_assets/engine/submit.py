@@ -139,8 +139,10 @@ def send(ledger: Ledger, provider: Provider, shard: Shard, lease: Lease, *, log:
         return put_off(ledger, shard, Event.BLOCK, str(error), whole_account=True)
     try:
         anchor = provider.newest()
-    except Terminal as error:
+    except ProviderError as error:
         delete_input(provider, input_file, log)
+        if not isinstance(error, Terminal):
+            raise
         return put_off(ledger, shard, Event.BLOCK, str(error), whole_account=True)
     lease.renew()  # the upload may have taken long
     begun = time.monotonic()

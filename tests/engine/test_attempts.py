@@ -10,6 +10,7 @@ import pytest
 from deployment import Engine
 from engine_nights import edited, intent_spec, messages
 
+from batch_assets.errors import Transient
 from batch_assets.records import Landing
 
 
@@ -322,3 +323,29 @@ def test_a_blocked_account_waits_with_the_reason_where_a_person_looks(
     engine.settle(plan)
     assert engine.land(plan.ref).outcomes == {"succeeded": 3}
     assert engine.bought == 3
+
+
+def test_what_one_result_file_holds_is_kept_where_the_other_is_gone(engine: Engine) -> None:
+    engine.emulator.arm("request_error", contains="Message 2:", status=400)
+    plan = engine.plan(messages(6), intent_spec(max_attempts=1))
+    engine.submit()
+    (batch,) = engine.batches()
+    _, errors = batch.result_files
+    engine.provider.delete_input(errors)  # any file of the account: here the one with the errors
+    (status,) = engine.wait(plan.ref, timeout_seconds=1)
+    assert not status.settled  # the provider's counts promise six lines
+    engine.age(1000)
+    later = engine.reopened()
+    later.settle(plan)
+    out = later.table(later.land(plan.ref))
+    assert column(out, "batch_outcome") == ["succeeded", "succeeded", "missing", "succeeded", "succeeded", "succeeded"]
+    assert engine.bought == 5
+
+
+def test_an_upload_is_deleted_where_the_list_fails_behind_it(engine: Engine) -> None:
+    engine.emulator.arm("refused", operation="batches.list", status=500, times=99)
+    engine.plan(messages(3))
+    with pytest.raises(Transient, match="500"):
+        engine.submit()
+    assert not list(engine.provider.input_files())
+    assert engine.bought == 0
