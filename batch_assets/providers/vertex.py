@@ -181,7 +181,7 @@ class VertexProvider:
         yield from self._jobs(_LISTED_DAYS)
 
     def _jobs(self, days: int) -> list[BatchInfo]:
-        since = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        since = (self._google_time - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
         wanted = f'labels.{OURS[0]}={OURS[1]} AND create_time>"{since}"'
 
         def read() -> list[BatchInfo]:
@@ -283,11 +283,26 @@ class VertexProvider:
             blocked=unexecuted and error is not None and error.code == _DENIED,
         )
 
+    @cached_property
+    def _google_time(self) -> datetime:
+        """Google's clock when it was first asked for, off an empty object; this machine's may be wrong."""
+        blob = self._blob(f"{self._folder}/clock-{secrets.token_hex(8)}")
+
+        def read() -> datetime:
+            with reading(self.name, f"writing to {self._folder}"):
+                blob.upload_from_string(b"", retry=None)
+                time: datetime = blob.time_created
+                return time
+
+        found = retried(read, self._max_retries)
+        self.delete_input(f"gs://{blob.bucket.name}/{blob.name}")
+        return found
+
     # ------------------------------------------------------------ files in the bucket
 
     def upload(self, name: str, chunks: Iterator[bytes]) -> str | None:
         """Write an input file under a random folder, and return its URL."""
-        url = f"{self._folder}/{datetime.now(UTC):%Y-%m-%d}/{secrets.token_hex(8)}/{name}"
+        url = f"{self._folder}/{secrets.token_hex(8)}/{name}"
         with tempfile.TemporaryFile() as scratch:
             scratch.writelines(chunks)
             size = scratch.tell()
@@ -359,7 +374,7 @@ class VertexProvider:
 
         for name in retried(read, self._max_retries):
             *_, leaf = path = name.removeprefix(prefix).split("/")
-            if len(path) == 3:  # day, folder, file: predictions stand deeper
+            if len(path) == 2:  # folder, file: predictions stand deeper
                 yield InputFile(file_id=f"gs://{bucket}/{name}", name=leaf)
 
     def _blob(self, url: str) -> Blob:
