@@ -27,6 +27,11 @@ class Controls:
         return self.url
 
     @property
+    def gemini_base_url(self) -> str:
+        """What `GOOGLE_GEMINI_BASE_URL` is set to."""
+        return f"{self.url}/gemini"
+
+    @property
     def vertex_base_url(self) -> str:
         """What `GOOGLE_VERTEX_BASE_URL` is set to."""
         return f"{self.url}/vertex"

@@ -25,8 +25,8 @@ def _batch_emulator_server() -> "Iterator[Emulator]":
 def batch_emulator(_batch_emulator_server: "Emulator", monkeypatch: pytest.MonkeyPatch) -> "Emulator":
     """An emulator without files, batches, bill or faults, whose batches complete at once (see `set_latency`).
 
-    Sets {OPENAI,ANTHROPIC,GOOGLE_VERTEX}_BASE_URL, {OPENAI,ANTHROPIC,MISTRAL}_API_KEY and STORAGE_EMULATOR_HOST for the
-    test.
+    Sets {OPENAI,ANTHROPIC,GOOGLE_GEMINI,GOOGLE_VERTEX}_BASE_URL, {OPENAI,ANTHROPIC,GEMINI,MISTRAL}_API_KEY and
+    STORAGE_EMULATOR_HOST for the test.
     """
     _batch_emulator_server.reset()
     monkeypatch.setenv("OPENAI_BASE_URL", _batch_emulator_server.openai_base_url)
@@ -34,6 +34,8 @@ def batch_emulator(_batch_emulator_server: "Emulator", monkeypatch: pytest.Monke
     monkeypatch.setenv("ANTHROPIC_BASE_URL", _batch_emulator_server.anthropic_base_url)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-emulator")
     monkeypatch.setenv("MISTRAL_API_KEY", "sk-emulator")
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", _batch_emulator_server.gemini_base_url)
+    monkeypatch.setenv("GEMINI_API_KEY", "sk-emulator")
     monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", _batch_emulator_server.vertex_base_url)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", _batch_emulator_server.gcs_base_url)
     return _batch_emulator_server

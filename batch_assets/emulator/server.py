@@ -14,6 +14,7 @@ from batch_assets.emulator.anthropic_wire import AnthropicWire
 from batch_assets.emulator.breakage import BreakableProtocol
 from batch_assets.emulator.emulation import Emulation
 from batch_assets.emulator.gcs_wire import GcsCalls
+from batch_assets.emulator.gemini_wire import GeminiWire
 from batch_assets.emulator.mistral_wire import MistralWire
 from batch_assets.emulator.openai_wire import OpenAIWire
 from batch_assets.emulator.vertex_wire import VertexWire
@@ -32,7 +33,7 @@ class PortInUseError(Exception):
 
 def wires() -> Sequence[Wire]:
     """The providers that the emulator speaks. A wire whose paths are wider comes later."""
-    return [AnthropicWire(), MistralWire(), VertexWire(), OpenAIWire()]
+    return [AnthropicWire(), MistralWire(), VertexWire(), GeminiWire(), OpenAIWire()]
 
 
 def listen(port: int) -> socket.socket:

@@ -6,11 +6,13 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from batch_assets.errors import Ambiguous, Blocked, ConfigError, Transient
 from batch_assets.providers.http import Answer, creating_error, is_connection_error, reading_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _UNKNOWN_MODEL = ("Publisher Model", "models/")
 _NO_MONEY = ("BILLING", "billing", "prepayment", "spending")
@@ -71,20 +73,38 @@ def creating(name: str, what: str) -> Iterator[None]:
 
 
 def _answer(name: str, what: str, error: Any) -> Answer:
-    """Google's bodies are {error: {code, message, status}}; of any other body the SDK makes {message, status}."""
-    details = error.details if isinstance(error.details, dict) else {}
-    own = details.get("error") if isinstance(details.get("error"), dict) else None
-    message = str(own.get("message") or own.get("status")) if own else str(error.message)[:300]
-    code = str(own.get("status") or own.get("code")) if own else None
+    """Of any other body than Google's the SDK makes {message, status}."""
+    headers = getattr(error.response, "headers", None) or {}
+    return _read_answer(name, what, int(error.code), error.details, headers=headers, otherwise=str(error.message))
+
+
+def body_answer(name: str, what: str, status: int, body: bytes, headers: Mapping[str, str]) -> Answer:
+    """The answer to a GET of our own that failed."""
+    try:
+        details = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        details = None
+    return _read_answer(name, what, status, details, headers=headers, otherwise=body[:300].decode(errors="replace"))
+
+
+def _read_answer(
+    name: str, what: str, status: int, details: Any, *, headers: Mapping[str, str], otherwise: str
+) -> Answer:
+    """Google's bodies are {error: {code, message, status}}; a key that is not valid is answered with 400."""
+    own = details.get("error") if isinstance(details, dict) else None
+    own = own if isinstance(own, dict) else None
+    message = str(own.get("message") or own.get("status")) if own else otherwise[:300]
+    if own and status == 400 and ("API_KEY_INVALID" in str(own.get("details")) or message.startswith("API key")):
+        status = 401
     return Answer(
         provider=name,
         what=what,
-        status=int(error.code),
-        code=code,
+        status=status,
+        code=str(own.get("status") or own.get("code")) if own else None,
         message=message,
-        headers=getattr(error.response, "headers", None) or {},
-        out_of_money=error.code in {402, 403} and any(word in message for word in _NO_MONEY),
-        unknown_model=error.code == 404 and message.startswith(_UNKNOWN_MODEL),
+        headers=headers,
+        out_of_money=status in {402, 403} and any(word in message for word in _NO_MONEY),
+        unknown_model=status == 404 and message.startswith(_UNKNOWN_MODEL),
     )
 
 
