@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from dagster import AssetKey, AssetsDefinition, DagsterInstance, materialize
 
 from batch_assets.dagster.asset import spec_of
-from batch_assets.dagster.resources import STORE_KEY, BatchStore, OpenAIBatchResource
+from batch_assets.dagster.providers import OpenAIBatchResource
+from batch_assets.dagster.store import STORE_KEY, BatchStore
 from batch_assets.dagster.upstream import GIVEN_ROWS
 from batch_assets.emulator import Emulator
 from batch_assets.errors import ConfigError

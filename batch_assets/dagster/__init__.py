@@ -2,28 +2,33 @@
 
 from batch_assets.dagster.asset import batch_asset, build_batch_asset
 from batch_assets.dagster.checks import BatchChecks
+from batch_assets.dagster.compatible_providers import OpenAICompatibleBatchResource, RealtimeResource
 from batch_assets.dagster.definitions import batch_definitions, engine_definitions, nightly_schedule
 from batch_assets.dagster.io_manager import ParquetIOManager
-from batch_assets.dagster.resources import (
+from batch_assets.dagster.providers import (
+    AnthropicBatchResource,
     BatchProviderResource,
-    BatchStore,
+    GeminiBatchResource,
     MistralBatchResource,
     OpenAIBatchResource,
-    OpenAICompatibleBatchResource,
-    RealtimeResource,
+    VertexBatchResource,
 )
+from batch_assets.dagster.store import BatchStore
 from batch_assets.dagster.upstream import Upstream
 
 __all__ = [
+    "AnthropicBatchResource",
     "BatchChecks",
     "BatchProviderResource",
     "BatchStore",
+    "GeminiBatchResource",
     "MistralBatchResource",
     "OpenAIBatchResource",
     "OpenAICompatibleBatchResource",
     "ParquetIOManager",
     "RealtimeResource",
     "Upstream",
+    "VertexBatchResource",
     "batch_asset",
     "batch_definitions",
     "build_batch_asset",

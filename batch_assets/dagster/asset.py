@@ -29,7 +29,7 @@ from pydantic import BaseModel
 from batch_assets.dagster.checks import BatchChecks, check_specs, make_optional
 from batch_assets.dagster.io_manager import OWN_TABLES_KEY, store_tables
 from batch_assets.dagster.materializing import Source, materialize
-from batch_assets.dagster.resources import STORE_KEY
+from batch_assets.dagster.store import STORE_KEY
 from batch_assets.dagster.upstream import Upstream
 from batch_assets.engine import AssetSpec
 from batch_assets.errors import ConfigError

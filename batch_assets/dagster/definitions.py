@@ -19,8 +19,9 @@ from dagster import (
 from batch_assets.dagster.asset import spec_of
 from batch_assets.dagster.io_manager import TABLES_KEY, store_tables
 from batch_assets.dagster.jobs import advance_job, cancel_job
-from batch_assets.dagster.resources import STORE_KEY, BatchProviderResource, BatchStore
+from batch_assets.dagster.providers import BatchProviderResource
 from batch_assets.dagster.sensors import poll_sensor, resume_sensor
+from batch_assets.dagster.store import STORE_KEY, BatchStore
 from batch_assets.errors import ConfigError
 
 

@@ -19,8 +19,8 @@ from dagster import ConfigurableIOManager, InitResourceContext, InputContext, Ou
 from dagster import io_manager as dagster_io_manager
 from pydantic import Field, PrivateAttr
 
-from batch_assets.dagster.resources import STORE_KEY
 from batch_assets.dagster.rows import record_batches
+from batch_assets.dagster.store import STORE_KEY
 from batch_assets.dagster.upstream import LOAD_AS
 from batch_assets.errors import ConfigError, InputError
 from batch_assets.tables import TableStore

@@ -8,7 +8,8 @@ from dagster import in_process_executor as in_process
 from pydantic import Field
 
 from batch_assets.dagster.parking import ABANDONED_TAG
-from batch_assets.dagster.resources import STORE_KEY, BatchProviderResource, BatchStore
+from batch_assets.dagster.providers import BatchProviderResource
+from batch_assets.dagster.store import STORE_KEY, BatchStore
 from batch_assets.dagster.waiting import end_waits
 from batch_assets.engine import advance_account
 from batch_assets.errors import ConfigError

@@ -21,8 +21,9 @@ from dagster import (
 from batch_assets.dagster.checks import BatchChecks, evaluate
 from batch_assets.dagster.metadata import landing_metadata
 from batch_assets.dagster.parking import check_resumable, park, resumed_waits
-from batch_assets.dagster.resources import STORE_KEY, BatchProviderResource, BatchStore
+from batch_assets.dagster.providers import BatchProviderResource
 from batch_assets.dagster.rows import record_batches
+from batch_assets.dagster.store import STORE_KEY, BatchStore
 from batch_assets.dagster.upstream import Upstream, UpstreamLoader
 from batch_assets.engine import collect, plan_partition, plan_status, submit_waiting, wait_for
 from batch_assets.errors import BatchAssetsError, ConfigError, InputError, PlanRefused, StoreError

@@ -27,15 +27,16 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from batch_assets.dagster.jobs import ACCOUNT_TAG, ADVANCE_JOB, advance_config
 from batch_assets.dagster.parking import POLL_SENSOR, RESUME_SENSOR
-from batch_assets.dagster.resources import STORE_KEY
 from batch_assets.dagster.resume_tick import ResumeTick
+from batch_assets.dagster.store import STORE_KEY
 from batch_assets.dagster.waiting import cancel_abandoned_waits
 from batch_assets.engine import poll_account
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from batch_assets.dagster.resources import BatchProviderResource, BatchStore
+    from batch_assets.dagster.providers import BatchProviderResource
+    from batch_assets.dagster.store import BatchStore
     from batch_assets.ledger import Ledger
 
 DEADLINE_SECONDS = 40.0

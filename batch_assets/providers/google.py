@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,9 @@ from batch_assets.providers.http import Answer, creating_error, is_connection_er
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from google.auth.credentials import Credentials
+    from google.cloud.storage import Client
 
 _UNKNOWN_MODEL = ("Publisher Model", "models/")
 _NO_MONEY = ("BILLING", "billing", "prepayment", "spending")
@@ -29,6 +33,39 @@ def import_genai(name: str, extra: str) -> tuple[Any, Any]:
             f'the provider {name!r} needs the SDK google-genai: pip install "batch-assets[{extra}]"'
         ) from error
     return genai, types
+
+
+def check_default_credentials(name: str) -> None:
+    """Raise ConfigError if there are no application default credentials. On Google's machines their own are asked."""
+    import google.auth  # noqa: PLC0415  # slow to import
+
+    try:
+        google.auth.default()
+    except google.auth.exceptions.DefaultCredentialsError as error:
+        raise ConfigError(
+            f"the provider {name!r} has no Google credentials: run `gcloud auth application-default login`, or set "
+            f"GOOGLE_APPLICATION_CREDENTIALS to a key file ({' '.join(str(error).split())[:200]})"
+        ) from error
+
+
+def placeholder() -> Credentials:
+    """What an emulator is sent in the place of credentials."""
+    from google.oauth2.credentials import Credentials  # noqa: PLC0415  # slow to import
+
+    return Credentials(token="emulator")  # type: ignore[no-untyped-call]  # noqa: S106
+
+
+def storage_client(name: str, project: str, credentials: Credentials | None, *, emulator: str | None) -> Client:
+    """A client of the bucket; `emulator` is the root of one that has it. Raises ConfigError."""
+    from google.cloud.storage import Client  # noqa: PLC0415  # half a second
+
+    if emulator and not os.environ.get("STORAGE_EMULATOR_HOST"):
+        return Client(
+            project=project, credentials=credentials or placeholder(), client_options={"api_endpoint": emulator}
+        )
+    if credentials is None and not os.environ.get("STORAGE_EMULATOR_HOST"):
+        check_default_credentials(name)
+    return Client(project=project, credentials=credentials)
 
 
 @contextmanager

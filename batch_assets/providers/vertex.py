@@ -13,6 +13,7 @@ The bucket keeps inputs that could not be deleted and all predictions until its 
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import tempfile
@@ -26,7 +27,14 @@ from urllib.parse import urlsplit
 from batch_assets.admission import QueueLimits
 from batch_assets.errors import ConfigError, NotFound, Refused, Transient
 from batch_assets.providers.gemini_lines import check_request, labelled_envelope, read_label, read_labelled
-from batch_assets.providers.google import creating, import_genai, reading
+from batch_assets.providers.google import (
+    check_default_credentials,
+    creating,
+    import_genai,
+    placeholder,
+    reading,
+    storage_client,
+)
 from batch_assets.providers.http import retried, split_lines
 from batch_assets.records import BatchInfo, BatchPhase, Ending, InputFile, Limits
 
@@ -54,6 +62,7 @@ _LISTED_DAYS = 30
 _ANCHOR_DAYS = 20
 """The newest job is looked for in fewer days than are listed, so that it is listed when it is looked for again."""
 _LONGEST_NAME = 128
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _CHUNK_BYTES = 8 << 20
 _PREDICTIONS = re.compile(r"predictions?\.(?:jsonl|results)(?:-(\d+)-of-(\d+))?")
 
@@ -91,11 +100,11 @@ class VertexProvider:
     def __init__(
         self,
         *,
-        project: str,
-        location: str,
         gcs_folder: str,
+        project: str | None = None,
+        location: str | None = None,
         name: str = "vertex",
-        storage_client: Client | None = None,
+        storage_client: Client | Callable[[], Client] | None = None,
         credentials: Credentials | None = None,
         base_url: str | None = None,
         timeout_seconds: float = 300,
@@ -103,15 +112,21 @@ class VertexProvider:
         queue: QueueLimits | None = None,
         listing_grace_seconds: float = 180,
     ) -> None:
-        """`gcs_folder`: gs://bucket/folder for inputs and predictions. Default credentials: the environment's."""
+        """`gcs_folder`: gs://bucket/folder for inputs and predictions.
+
+        Default project, location, address and credentials: the environment's (GOOGLE_CLOUD_PROJECT,
+        GOOGLE_CLOUD_LOCATION, GOOGLE_VERTEX_BASE_URL). An address on this machine is an emulator's: it is sent no
+        credentials of Google's, and has the bucket, too.
+        """
         self.name = name
         self.queue = queue or QueueLimits()
         self.listing_grace_seconds = listing_grace_seconds
-        self._project, self._location = project, location
+        self._project = project or os.environ.get("GOOGLE_CLOUD_PROJECT") or ""
+        self._location = location or os.environ.get("GOOGLE_CLOUD_LOCATION") or ""
         self._folder = gcs_folder.rstrip("/")
         self._given_storage = storage_client
         self._credentials = credentials
-        self._base_url = base_url or None
+        self._base_url = (base_url or os.environ.get("GOOGLE_VERTEX_BASE_URL") or "").rstrip("/") or None
         self._timeout_seconds = timeout_seconds
         self._max_retries = max_retries
 
@@ -129,22 +144,30 @@ class VertexProvider:
             vertexai=True,
             project=self._project,
             location=self._location,
-            credentials=self._credentials,
+            credentials=self._credentials or (placeholder() if self._emulator else None),
             http_options=options,
         )
 
+    @property
+    def _emulator(self) -> str | None:
+        """Root of the emulator, if the address is one on this machine."""
+        url = urlsplit(self._base_url or "")
+        return f"{url.scheme}://{url.netloc}" if url.hostname in _LOOPBACK else None
+
     @cached_property
     def _storage(self) -> Client:
-        if self._given_storage is not None:
-            return self._given_storage
-        from google.cloud.storage import Client  # noqa: PLC0415  # half a second
-
-        return Client(project=self._project, credentials=self._credentials)
+        given = self._given_storage
+        if given is not None:
+            return given() if callable(given) else given
+        return storage_client(self.name, self._project, self._credentials, emulator=self._emulator)
 
     def _check_settings(self) -> None:
         for setting, value in (("project", self._project), ("location", self._location)):
             if not value:
-                raise ConfigError(f"the provider {self.name!r} has no `{setting}`: set it in its resource")
+                raise ConfigError(
+                    f"the provider {self.name!r} has no `{setting}`: set it in its resource, or the environment "
+                    f"variable GOOGLE_CLOUD_{setting.upper()}"
+                )
         if not re.fullmatch(r"gs://[^/]+(/.+)?", self._folder):
             raise ConfigError(
                 f"the provider {self.name!r} has {self._folder!r} as `gcs_folder`; write gs://bucket/folder"
@@ -157,9 +180,11 @@ class VertexProvider:
         return "+".join(["vertex", *place, self._project, self._location])
 
     def check_credentials(self) -> None:
-        """Raise ConfigError naming the setting that is missing, or the install line if there is no SDK."""
+        """Raise ConfigError naming what is missing: a setting, Google's credentials, the SDK."""
         self._check_settings()
         import_genai(self.name, "vertex")
+        if self._credentials is None and self._emulator is None:
+            check_default_credentials(self.name)
 
     def check(self, request: Request) -> None:
         """Refuse what the batch API would refuse. Raises ConfigError."""

@@ -32,15 +32,18 @@ def rows(source: Upstream) -> object:
 
 def test_public_names() -> None:
     assert sorted(batch_assets.dagster.__all__) == [
+        "AnthropicBatchResource",
         "BatchChecks",
         "BatchProviderResource",
         "BatchStore",
+        "GeminiBatchResource",
         "MistralBatchResource",
         "OpenAIBatchResource",
         "OpenAICompatibleBatchResource",
         "ParquetIOManager",
         "RealtimeResource",
         "Upstream",
+        "VertexBatchResource",
         "batch_asset",
         "batch_definitions",
         "build_batch_asset",

@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pytest
+from dagster_gcp import GCSResource
 from pydantic import BaseModel
 
 from batch_assets.dagster import BatchStore, OpenAIBatchResource, ParquetIOManager, Upstream, batch_asset
@@ -206,11 +207,15 @@ def test_rows_that_do_not_fit_one_table() -> None:
         list(record_batches([{"id": 1}, {"id": "two"}]))
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+    "ignore:InitResourceContext.dagster_run:DeprecationWarning",  # Dagster's own, for every nested resource
+)
 def test_everything_in_a_bucket(batch_emulator: Emulator) -> None:
     resources = {
         "openai": OpenAIBatchResource(),
-        "batch_store": BatchStore(root="gs://nights/batch", gcs_project="p", wait_seconds=30),
+        "batch_store": BatchStore(root="gs://nights/batch", gcs=GCSResource(project="p"), wait_seconds=30),
         "tables": store_tables,
     }
     seen: list[pd.DataFrame] = []

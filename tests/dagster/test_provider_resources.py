@@ -7,16 +7,23 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster_gcp import GCSResource
 from pydantic import ValidationError
 
 from batch_assets.dagster import (
+    AnthropicBatchResource,
+    BatchProviderResource,
+    GeminiBatchResource,
     MistralBatchResource,
+    OpenAIBatchResource,
     OpenAICompatibleBatchResource,
     RealtimeResource,
+    VertexBatchResource,
     batch_definitions,
     build_batch_asset,
 )
 from batch_assets.errors import ConfigError
+from batch_assets.records import Request
 
 
 @dg.asset
@@ -27,6 +34,67 @@ def defined(resource: Any, **options: Any) -> dg.Definitions:
     given = {"model": "m", "prompt": "{{ text }}", "output_type": str, "row_key": "id", **options}
     asset = build_batch_asset("answers", source="messages", provider="host", **given)
     return batch_definitions(assets=[messages, asset], resources={"host": resource})
+
+
+UNSET = dg.EnvVar("UNSET")
+OFFLINE: list[tuple[type[BatchProviderResource], dict[str, Any]]] = [
+    (OpenAIBatchResource, {"base_url": UNSET, "organization": UNSET, "project": UNSET}),
+    (AnthropicBatchResource, {"base_url": UNSET, "workspace": UNSET}),
+    (GeminiBatchResource, {"base_url": UNSET, "project": UNSET}),
+    (MistralBatchResource, {"server_url": UNSET, "workspace": UNSET}),
+    (OpenAICompatibleBatchResource, {"dialect": "azure", "base_url": UNSET, "account_name": UNSET}),
+    (RealtimeResource, {"dialect": "deepseek", "base_url": UNSET, "root": UNSET}),
+    (
+        VertexBatchResource,
+        {"project": UNSET, "location": UNSET, "gcs_folder": UNSET, "gcs": GCSResource(project=UNSET)},
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "settings"), OFFLINE, ids=lambda value: getattr(value, "__name__", ""))
+def test_requests_are_checked_without_what_is_known_at_the_run_only(
+    kind: type[BatchProviderResource], settings: dict[str, Any]
+) -> None:
+    key = {"api_key": UNSET} if "api_key" in kind.model_fields else {}
+    resource = kind(**settings, **key)
+    defined(resource, max_output_tokens=10)
+    with pytest.raises(ConfigError, match=r"answers: .*stream"):
+        defined(resource, max_output_tokens=10, params={"stream": True})
+
+
+@pytest.mark.parametrize("kind", [kind for kind, _ in OFFLINE])
+def test_every_setting_is_described(kind: type[BatchProviderResource]) -> None:
+    assert [name for name, field in kind.model_fields.items() if not field.description] == []
+
+
+def test_anthropic() -> None:
+    resource = AnthropicBatchResource(
+        api_key="k", workspace="wrkspc_1", prompt_caching=True, max_open_batches=3, max_enqueued_tokens=1000
+    )
+    provider = resource.provider("host")
+    assert (provider.name, provider.account) == ("host", "anthropic+wrkspc_1")
+    assert (provider.queue.max_open_batches, provider.queue.max_enqueued_tokens) == (3, 1000)
+    request = Request(model="m", system="Be kind.", max_output_tokens=10)
+    (line,) = provider.envelope(request).lines(["x" * 63], [b'"text"'])
+    assert b'"cache_control":{"type":"ephemeral","ttl":"1h"}' in line
+    with pytest.raises(ConfigError, match="`max_output_tokens` is not set"):
+        defined(resource)
+
+
+def test_gemini() -> None:
+    provider = GeminiBatchResource(api_key="k", project="p").provider("host")
+    assert (provider.name, provider.account) == ("host", "gemini+p")
+    with pytest.raises(ConfigError, match="take `chat` only"):
+        defined(GeminiBatchResource(), endpoint="responses")
+
+
+def test_vertex() -> None:
+    gcs = GCSResource(project="p")
+    resource = VertexBatchResource(project="p", location="europe-west4", gcs_folder="gs://bucket/batches", gcs=gcs)
+    provider = resource.provider("host")
+    assert (provider.name, provider.account) == ("host", "vertex+p+europe-west4")
+    with pytest.raises(ConfigError, match=r"cachedContent.*Vertex AI refuses them"):
+        defined(resource, params={"cachedContent": "x"})
 
 
 def test_mistral() -> None:
@@ -85,6 +153,9 @@ def test_settings_that_cannot_be(settings: dict[str, Any]) -> None:
 
 def test_secrets_are_not_shown() -> None:
     for resource in (
+        OpenAIBatchResource(api_key="sk-SECRET"),
+        AnthropicBatchResource(api_key="sk-SECRET"),
+        GeminiBatchResource(api_key="sk-SECRET"),
         MistralBatchResource(api_key="sk-SECRET"),
         OpenAICompatibleBatchResource(dialect="groq", api_key="sk-SECRET"),
     ):

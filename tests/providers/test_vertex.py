@@ -201,12 +201,32 @@ def test_thoughts_are_paid_for_and_not_shown() -> None:
     assert (result.text, result.input_tokens, result.output_tokens) == ("ab", 5, 32)
 
 
-def test_settings_that_are_wrong_are_named() -> None:
-    right = {"project": "p", "location": "l", "gcs_folder": "gs://bucket/folder"}
-    VertexProvider(**right).check_credentials()
+def test_settings_that_are_wrong_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    right: dict[str, Any] = {"project": "p", "location": "l", "gcs_folder": "gs://bucket/folder"}
+    VertexProvider(**right, credentials=Credentials(token=SECRET)).check_credentials()
+    VertexProvider(**right, base_url="http://127.0.0.1:1").check_credentials()
     for wrong in ({"project": ""}, {"location": ""}, {"gcs_folder": "/tmp"}):
         with pytest.raises(ConfigError, match=f"`{next(iter(wrong))}`"):
             VertexProvider(**{**right, **wrong}).check_credentials()
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")
+    with pytest.raises(ConfigError, match=r"'vertex' has no Google credentials.*/nowhere/key.json was not found"):
+        VertexProvider(**right).check_credentials()
+
+
+def test_settings_of_the_environment(batch_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "eu")
+    provider = VertexProvider(gcs_folder="gs://bucket/folder")
+    assert provider.account == f"vertex+{batch_emulator.url.removeprefix('http://')}+p+eu"
+
+
+def test_an_emulator_needs_its_address_alone(batch_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("STORAGE_EMULATOR_HOST", "GOOGLE_VERTEX_BASE_URL"):
+        monkeypatch.delenv(name)
+    url = batch_emulator.vertex_base_url
+    provider = VertexProvider(project="p", location="l", gcs_folder="gs://bucket/folder", base_url=url)
+    bench = Bench(provider=provider, emulator=batch_emulator, model="gemini-3-flash-preview", emulated="vertex")
+    assert {result.outcome for result in bench.run(texts(3))} == {Outcome.SUCCEEDED}
 
 
 def test_a_long_namespace_is_refused(bench: Bench, provider: VertexProvider) -> None:

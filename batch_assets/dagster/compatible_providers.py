@@ -1,0 +1,134 @@
+"""Resources of hosts that speak OpenAI's API: with batches, and without."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+from dagster import ConfigurableResource
+from pydantic import Field
+
+from batch_assets.dagster.providers import RETRIES, TIMEOUT, BatchProviderResource, api_key, is_env
+from batch_assets.dagster.store import gcs_client, open_store
+
+if TYPE_CHECKING:
+    from batch_assets.providers.openai_compatible import OpenAICompatibleProvider
+    from batch_assets.providers.protocol import Provider
+    from batch_assets.providers.realtime import RealtimeProvider
+    from batch_assets.storage.protocol import ObjectStore
+
+_UNKNOWN_URL = "https://unset.invalid/v1"
+
+
+class OpenAICompatibleBatchResource(BatchProviderResource):
+    """An account at a host that speaks OpenAI's batch API: Azure OpenAI, Groq, Doubleword, a gateway of your own."""
+
+    dialect: Literal["azure", "groq", "doubleword", "gateway"] = Field(
+        description="What the host is: `azure`, `groq`, `doubleword`, or `gateway` for LiteLLM and the like."
+    )
+    api_key: str | None = api_key("AZURE_OPENAI_API_KEY, GROQ_API_KEY or DOUBLEWORD_API_KEY; a gateway may need no key")
+    base_url: str | None = Field(
+        default=None,
+        description="Root of the API, https://NAME.openai.azure.com/openai/v1 say; Groq's and Doubleword's are known.",
+    )
+    account_name: str | None = Field(
+        default=None, description="Name of the account, where several keys of one host belong to different ones."
+    )
+    completion_window: str | None = Field(
+        default=None, description="The promised time, `24h` say; default: the host's usual one."
+    )
+    api_version: str | None = Field(
+        default=None, description="For Azure's versioned API, whose root is https://NAME.openai.azure.com/openai."
+    )
+    headers: dict[str, str] | None = Field(
+        default=None, description="Headers of every call, a gateway's `x-litellm-model` say; no place for secrets."
+    )
+    assumed_batch_discount: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Share off the standard price where no batch price is published, 0.5 say; default: the host's.",
+    )
+    timeout_seconds: float = Field(default=600, gt=0, description=TIMEOUT)
+    max_retries: int = Field(default=2, ge=0, description=RETRIES)
+
+    def provider(self, name: str) -> OpenAICompatibleProvider:
+        """The account under the resource's key `name`."""
+        from batch_assets.providers.openai_compatible import OpenAICompatibleProvider  # noqa: PLC0415
+
+        discount = self.assumed_batch_discount
+        return OpenAICompatibleProvider(
+            name=name,
+            dialect=self.dialect,
+            api_key=self.api_key,
+            base_url=self.base_url,
+            account_name=self.account_name,
+            completion_window=self.completion_window,
+            api_version=self.api_version,
+            headers=self.headers,
+            assumed_batch_discount=None if discount is None else Decimal(str(discount)),
+            timeout_seconds=self.timeout_seconds,
+            max_retries=self.max_retries,
+            queue=self.queue_limits(),
+        )
+
+    def offline(self, name: str) -> Provider:
+        """As for others; an address that is not known before the run does not matter to the checks."""
+        if is_env(self.base_url):
+            return self.model_copy(update={"base_url": _UNKNOWN_URL}).offline(name)
+        return super().offline(name)
+
+
+class RealtimeResource(BatchProviderResource):
+    """An account at a host without a batch API: the same tables, request by request, at standard price.
+
+    A run that dies has at most `concurrency` requests executed, and paid for, again.
+    """
+
+    dialect: Literal["deepseek", "openai", "azure", "groq", "doubleword", "gateway"] = Field(
+        description="What the host is: `deepseek`, ..., or `gateway` for any OpenAI-compatible chat endpoint."
+    )
+    root: str = Field(
+        description="Folder, or gs://bucket/folder, of the requests under way and their answers so far; the same for "
+        "all runs of the deployment."
+    )
+    gcs: ConfigurableResource | None = Field(  # type: ignore[type-arg]  # by its base, as in BatchStore
+        default=None,
+        description="`dagster_gcp.GCSResource` of the bucket; default: the project and credentials of the environment.",
+    )
+    api_key: str | None = api_key("DEEPSEEK_API_KEY, or the host's own")
+    base_url: str | None = Field(default=None, description="Root of the API; DeepSeek's, OpenAI's, Groq's are known.")
+    account_name: str | None = Field(
+        default=None, description="Name of the account, where several keys of one host belong to different ones."
+    )
+    concurrency: int = Field(default=8, ge=1, description="Requests under way at one time.")
+    requests_per_minute: float | None = Field(
+        default=None, gt=0, description="Requests a minute at most, at an even rate; default: no limit of ours."
+    )
+    timeout_seconds: float = Field(default=120, gt=0, description="How long one request may take, in seconds.")
+
+    def provider(self, name: str) -> RealtimeProvider:
+        """The account under the resource's key `name`."""
+        from batch_assets.providers.realtime import RealtimeProvider  # noqa: PLC0415
+
+        return RealtimeProvider(
+            store=self._store,
+            name=name,
+            dialect=self.dialect,
+            api_key=self.api_key,
+            base_url=self.base_url,
+            account_name=self.account_name,
+            concurrency=self.concurrency,
+            requests_per_minute=self.requests_per_minute,
+            timeout_seconds=self.timeout_seconds,
+            queue=self.queue_limits(),
+        )
+
+    def _store(self) -> ObjectStore:
+        return open_store(self.root, None if self.gcs is None else gcs_client(self.gcs))
+
+    def offline(self, name: str) -> Provider:
+        """As for others; neither the address nor the folder matters to the checks."""
+        unknown = {"base_url": _UNKNOWN_URL, "root": "unknown"}
+        found = {field: value for field, value in unknown.items() if is_env(getattr(self, field))}
+        return self.model_copy(update=found).offline(name) if found else super().offline(name)

@@ -1,0 +1,68 @@
+"""BatchStore: the bucket through a nested GCSResource, and what is wrong with it in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster_gcp import GCSResource
+
+from batch_assets.dagster import BatchStore, OpenAIBatchResource
+from batch_assets.emulator import Emulator
+from batch_assets.errors import ConfigError, StoreError
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+    "ignore:InitResourceContext.dagster_run:DeprecationWarning",  # Dagster's own, for every nested resource
+)
+
+
+@pytest.fixture
+def no_google(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """A machine without credentials and without a project."""
+    for name in ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    return monkeypatch
+
+
+def test_a_nested_resource_gets_its_project_from_the_environment(
+    batch_emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THE_PROJECT", "p")
+    gcs = GCSResource(project=dg.EnvVar("THE_PROJECT"))
+    store = BatchStore(root="gs://bucket/store", tables="gs://bucket/tables", gcs=gcs)
+    with dg.build_resources({"gcs": gcs, "batch_store": store}) as resources:
+        ready: BatchStore = resources.batch_store
+        ready.ledger()
+        assert ready.gcs.project == "p"  # type: ignore[union-attr]
+        assert ready.object_store().read("store.json")
+        assert ready.table_store().root == "gs://bucket/tables"
+
+
+def refused(store: BatchStore, error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match) as caught:
+        store.ledger()
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_credentials_or_project(no_google: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    store = BatchStore(root="gs://bucket/store", gcs=GCSResource(project="p"))
+    refused(store, ConfigError, "no Google credentials for the bucket.*GOOGLE_APPLICATION_CREDENTIALS")
+    no_google.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+    refused(store, ConfigError, "key.json was not found")
+
+
+def test_a_bucket_that_is_not_there(batch_emulator: Emulator) -> None:
+    batch_emulator.arm("refused", provider="gcs", operation="files.create", status=404, times=9)
+    store = BatchStore(root="gs://nowhere/store", gcs=GCSResource(project="p"))
+    refused(store, StoreError, "gs://nowhere/store")
+
+
+def test_what_is_no_bucket_and_what_is_no_gcs_resource(batch_emulator: Emulator) -> None:
+    refused(BatchStore(root="s3://bucket"), ConfigError, "s3://bucket.*give a folder or gs://bucket/folder")
+    wrong = BatchStore(root="gs://bucket", gcs=OpenAIBatchResource())
+    refused(wrong, ConfigError, r"`gcs` is a OpenAIBatchResource; give it a dagster_gcp.GCSResource")
