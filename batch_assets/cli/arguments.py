@@ -41,7 +41,7 @@ def _add_run(subparsers: Subparsers) -> None:
     )
     run.add_argument("input", type=Path, metavar="INPUT", help="rows: .parquet, .csv, .tsv or .jsonl")
     run.add_argument("output", type=Path, metavar="OUTPUT", help="the table to write, .parquet; replaced if it exists")
-    run.add_argument("--provider", required=True, metavar="NAME", help="openai")
+    _add_provider(run)
     run.add_argument("--model", required=True, metavar="M", help="the provider's name of the model")
     run.add_argument(
         "--prompt", required=True, metavar="TEMPLATE", help="Jinja2 over the columns of a row, or @FILE with it"
@@ -85,6 +85,23 @@ def _add_store(command: argparse.ArgumentParser) -> None:
     command.add_argument("--namespace", default="default", metavar="N", help="deployment (default: default)")
 
 
+def _add_provider(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--provider", required=True, metavar="NAME", help="openai, anthropic, gemini, ...; keys are in the environment"
+    )
+    _add_provider_option(command)
+
+
+def _add_provider_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--provider-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of the provider, `location=europe-west4` say; may be repeated",
+    )
+
+
 def _add_cancel(subparsers: Subparsers) -> None:
     cancel = subparsers.add_parser(
         "cancel",
@@ -94,7 +111,7 @@ def _add_cancel(subparsers: Subparsers) -> None:
     )
     cancel.add_argument("asset", metavar="ASSET", help="asset key, its parts joined by /")
     cancel.add_argument("--partition", action="append", default=[], metavar="KEY", help="only these; may be repeated")
-    cancel.add_argument("--provider", required=True, metavar="NAME", help="openai")
+    _add_provider(cancel)
     cancel.add_argument("--force", action="store_true", help="even if parked runs wait for it")
     _add_store(cancel)
 
@@ -107,7 +124,7 @@ def _add_reconcile(subparsers: Subparsers) -> None:
         "as that can be settled now, cancel batches that bear our stamp and are one too many, and bring the rest on. "
         "Exit status 1 while a submission is still in doubt.",
     )
-    reconcile.add_argument("--provider", required=True, metavar="NAME", help="openai")
+    _add_provider(reconcile)
     _add_store(reconcile)
 
 
@@ -123,6 +140,7 @@ def _add_gc(subparsers: Subparsers) -> None:
     gc.add_argument(
         "--provider", action="append", default=[], metavar="NAME", help="remove its input files; may be repeated"
     )
+    _add_provider_option(gc)
     gc.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     _add_store(gc)
 
@@ -131,8 +149,10 @@ def _add_emulator(subparsers: Subparsers) -> None:
     emulator = subparsers.add_parser(
         "emulator",
         help="serve a local emulator of the providers",
-        description="Serve the providers' batch APIs on 127.0.0.1: offline, free, deterministic. Prints one line with "
-        "its address once the port is open: set OPENAI_BASE_URL to it with /v1 behind, OPENAI_API_KEY to any text.",
+        description="Serve the providers' batch APIs, and Google Cloud Storage, on 127.0.0.1: offline, free, "
+        "deterministic. Once the port is open it prints its address, and what each official SDK is pointed at it with: "
+        "OPENAI_BASE_URL, ANTHROPIC_BASE_URL, GOOGLE_GEMINI_BASE_URL, GOOGLE_VERTEX_BASE_URL, STORAGE_EMULATOR_HOST, "
+        "Mistral's server_url. Any text is a key.",
     )
     emulator.add_argument("--port", type=int, default=0, metavar="P", help="0, the default, takes a free one")
     emulator.add_argument("--state", type=Path, metavar="DIR", help="keeps files, batches and the bill over restarts")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def execute(given: argparse.Namespace) -> int:
     """Mark the plans canceled, ask the provider to stop their batches, and fetch what had finished."""
     ledger = open_ledger(given.store, given.namespace)
-    provider = open_provider(given.provider)
+    provider = open_provider(given.provider, given.provider_option, given.store)
     console = notes()
     plans = _open_plans(ledger, given.asset, given.partition, provider.account)
     if not plans:

@@ -5,23 +5,30 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
 from batch_assets.errors import ConfigError
-from batch_assets.providers.openai import OpenAIProvider
-from batch_assets.providers.protocol import Provider
+from batch_assets.providers.registry import make_provider
 from batch_assets.schema import OutputSchema
+from batch_assets.storage.local import LocalStore
 
-PROVIDERS = {"openai": OpenAIProvider}
-"""Providers by the name that `--provider` takes. Keys and addresses come from the SDK's environment variables."""
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from batch_assets.providers.protocol import Provider
 
 
-def open_provider(name: str) -> Provider:
+def open_provider(name: str, options: Sequence[str], store: Path) -> Provider:
     """The provider's account, its key checked. Raises ConfigError."""
-    if name not in PROVIDERS:
-        raise ConfigError(f"--provider {name!r} is not known; this version knows {', '.join(map(repr, PROVIDERS))}")
-    provider = PROVIDERS[name](name=name)
+    settings = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not (key and equals):
+            raise ConfigError(f"--provider-option {option!r} is not of the form key=value, `location=europe-west4` say")
+        settings[key] = value
+    provider = make_provider(name, settings, store=lambda: LocalStore(store))
     provider.check_credentials()
     return provider
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def execute(given: argparse.Namespace) -> int:
     """Advance the account once, reading the provider's whole list; status 1 while a submission is in doubt."""
     ledger = open_ledger(given.store, given.namespace)
-    provider = open_provider(given.provider)
+    provider = open_provider(given.provider, given.provider_option, given.store)
     console = notes()
     console.print(advance_account(ledger, provider, whole_list=True, log=console.print))
     doubtful = [

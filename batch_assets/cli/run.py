@@ -43,7 +43,7 @@ def execute(given: argparse.Namespace) -> int:
     table = OutputFile(output)
     table.check(given.input)
     spec = _spec(given, asset=output.as_posix())
-    provider = open_provider(given.provider)
+    provider = open_provider(given.provider, given.provider_option, given.store)
     with _terminated_as_interrupted(), _Display(notes()) as display:
         with open_rows(given.input) as rows:
             ledger = Ledger.open(LocalStore(given.store), given.namespace)

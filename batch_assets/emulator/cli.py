@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from batch_assets.emulator import addresses
 from batch_assets.emulator.server import PortInUseError, Server
 from batch_assets.emulator.store import StateInUseError
 
 
 def run(port: int = 0, state: Path | None = None, latency: float = 2.0, seed: int = 0) -> None:
-    """Serve until SIGINT or SIGTERM; prints one line once the port is open.
+    """Serve until SIGINT or SIGTERM; once the port is open prints its address, and what SDKs are pointed at it with.
 
     Exits with status 1 and one line on stderr when the port or the state folder is in use or cannot be written.
     """
@@ -23,11 +24,17 @@ def run(port: int = 0, state: Path | None = None, latency: float = 2.0, seed: in
         sys.stderr.write(f"emulator: {error}\n")
         raise SystemExit(1) from None
     sys.stdout.write(f"emulator listening on {server.url}\n")
+    sys.stdout.write("".join(f"  {line}\n" for line in _addresses(server.url)))
     sys.stdout.flush()
     # uvicorn stops cleanly on both signals and raises them again: what it then finds is an exit with status 0.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _exit)
     server.run()
+
+
+def _addresses(url: str) -> list[str]:
+    lines = [f"{name}={value}" for name, value in addresses.environment(url).items()]
+    return [*lines, f"Mistral: server_url={addresses.mistral(url)}", f"Azure, Groq: base_url={addresses.hosts(url)}"]
 
 
 def _exit(number: int, frame: FrameType | None) -> None:

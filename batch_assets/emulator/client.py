@@ -4,6 +4,8 @@ import json
 from typing import Any
 from urllib.request import Request, urlopen
 
+from batch_assets.emulator import addresses
+
 
 class Controls:
     """What a test does to a running emulator; base of `Emulator` and `SpawnedEmulator`.
@@ -17,34 +19,39 @@ class Controls:
         raise NotImplementedError
 
     @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables that point the official SDKs at it."""
+        return addresses.environment(self.url)
+
+    @property
     def openai_base_url(self) -> str:
         """What `OPENAI_BASE_URL` is set to."""
-        return f"{self.url}/v1"
+        return self.environment["OPENAI_BASE_URL"]
 
     @property
     def gcs_base_url(self) -> str:
         """What `STORAGE_EMULATOR_HOST` is set to; google-cloud-storage needs no credentials then."""
-        return self.url
+        return self.environment["STORAGE_EMULATOR_HOST"]
 
     @property
     def gemini_base_url(self) -> str:
         """What `GOOGLE_GEMINI_BASE_URL` is set to."""
-        return f"{self.url}/gemini"
+        return self.environment["GOOGLE_GEMINI_BASE_URL"]
 
     @property
     def vertex_base_url(self) -> str:
         """What `GOOGLE_VERTEX_BASE_URL` is set to."""
-        return f"{self.url}/vertex"
+        return self.environment["GOOGLE_VERTEX_BASE_URL"]
 
     @property
     def anthropic_base_url(self) -> str:
         """What `ANTHROPIC_BASE_URL` is set to."""
-        return self.url
+        return self.environment["ANTHROPIC_BASE_URL"]
 
     @property
     def mistral_server_url(self) -> str:
         """What the SDK's `server_url` is set to; it reads no environment variable for that."""
-        return f"{self.url}/mistral"
+        return addresses.mistral(self.url)
 
     def bill(self, *, detail: bool = False) -> dict[str, Any]:
         """Per provider: requests, distinct, duplicates, surplus, errors, tokens; with `detail` every fingerprint."""

@@ -29,13 +29,8 @@ def batch_emulator(_batch_emulator_server: "Emulator", monkeypatch: pytest.Monke
     STORAGE_EMULATOR_HOST for the test.
     """
     _batch_emulator_server.reset()
-    monkeypatch.setenv("OPENAI_BASE_URL", _batch_emulator_server.openai_base_url)
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-emulator")
-    monkeypatch.setenv("ANTHROPIC_BASE_URL", _batch_emulator_server.anthropic_base_url)
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-emulator")
-    monkeypatch.setenv("MISTRAL_API_KEY", "sk-emulator")
-    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", _batch_emulator_server.gemini_base_url)
-    monkeypatch.setenv("GEMINI_API_KEY", "sk-emulator")
-    monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", _batch_emulator_server.vertex_base_url)
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", _batch_emulator_server.gcs_base_url)
+    for name, value in _batch_emulator_server.environment.items():
+        monkeypatch.setenv(name, value)
+    for name in ("OPENAI", "ANTHROPIC", "GEMINI", "MISTRAL"):
+        monkeypatch.setenv(f"{name}_API_KEY", "sk-emulator")
     return _batch_emulator_server

@@ -1,7 +1,10 @@
 """What a model says to a request, before a wire puts it in its provider's shape."""
 
 from dataclasses import dataclass, field
+from json import JSONDecoder
 from zlib import crc32
+
+import orjson
 
 from batch_assets.emulator import answers, tokens
 from batch_assets.emulator.batches import Usage
@@ -10,6 +13,7 @@ from batch_assets.emulator.reading import Reading
 
 _REFUSAL = "I'm sorry, but I can't assist with that request."
 _CACHEABLE_TOKENS = 1024  # a shorter prefix is never cached; hits come in steps of 128
+_JSON = JSONDecoder()
 _JSON_OBJECT = b'{"type":"object","properties":{"summary":{}},"required":["summary"]}'
 
 
@@ -69,10 +73,25 @@ def _text(ask: Ask, fault: Fault | None) -> str:
         make = answers.violating if name == "schema_violation" else answers.answer_json
         return make(ask.schema, ask.prompt).decode()
     if ask.json_object:
-        return answers.answer_json(_JSON_OBJECT, ask.prompt).decode()
+        return answers.answer_json(_told_schema(ask.before), ask.prompt).decode()
     if name == "schema_violation":
         return '{"unexpected": [null]}'
     return answers.answer_text(ask.prompt)
+
+
+def _told_schema(texts: list[str]) -> bytes:
+    """The JSON Schema of an object that the texts before the prompt tell, as a model would read it there."""
+    for text in texts:
+        start = text.find('{"')
+        while start >= 0:
+            try:
+                found, _ = _JSON.raw_decode(text, start)
+            except ValueError:
+                found = None
+            if isinstance(found, dict) and found.get("type") == "object" and found.get("properties"):
+                return orjson.dumps(found)
+            start = text.find('{"', start + 1)
+    return _JSON_OBJECT
 
 
 def vector(given: str | list[int], dimensions: int) -> list[float]:

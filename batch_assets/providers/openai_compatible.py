@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import weakref
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -120,6 +120,13 @@ class OpenAICompatibleProvider(OpenAIProvider):
         own = self.dialect.base_url is not None and self._place == _place(self.dialect.base_url)
         parts = [self.vendor, None if own else self._place, self._account_name]
         return "+".join(part for part in parts if part)
+
+
+# By name, for the registry.
+azure = partial(OpenAICompatibleProvider, dialect="azure")
+groq = partial(OpenAICompatibleProvider, dialect="groq")
+doubleword = partial(OpenAICompatibleProvider, dialect="doubleword")
+gateway = partial(OpenAICompatibleProvider, dialect="gateway")
 
 
 def _without_authorization(request: Any) -> None:

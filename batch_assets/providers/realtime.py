@@ -16,9 +16,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import openai
@@ -34,6 +34,7 @@ from batch_assets.records import BatchInfo, BatchPhase, InputFile
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from batch_assets.admission import QueueLimits
     from batch_assets.providers.openai_dialects import OpenAIDialect
     from batch_assets.records import Request
     from batch_assets.storage.protocol import ObjectStore
@@ -72,16 +73,22 @@ class RealtimeProvider(OpenAICompatibleProvider):
         *,
         store: ObjectStore | Callable[[], ObjectStore],
         dialect: OpenAIDialect | str,
+        name: str | None = None,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        account_name: str | None = None,
+        api_version: str | None = None,
+        headers: Mapping[str, str] | None = None,
         concurrency: int = 8,
         requests_per_minute: float | None = None,
         work_seconds: float = 150,
         requests_per_batch: int = 500,
         timeout_seconds: float = 120,
-        **settings: Any,
+        queue: QueueLimits | None = None,
+        listing_grace_seconds: float = 5,
     ) -> None:
         """`store`, or what opens it, is shared by all processes that work for the account.
 
-        Further `settings` are those of hosts with batches.
         `timeout_seconds` is for one request; `requests_per_batch` is what is harvested, and retried, together.
         Raises ConfigError.
         """
@@ -94,7 +101,16 @@ class RealtimeProvider(OpenAICompatibleProvider):
             )
         super().__init__(
             dialect=dialect,
-            **{"listing_grace_seconds": 5.0, **settings, "timeout_seconds": timeout_seconds, "max_retries": 0},
+            name=name,
+            api_key=api_key,
+            base_url=base_url,
+            account_name=account_name,
+            api_version=api_version,
+            headers=headers,
+            timeout_seconds=timeout_seconds,
+            max_retries=0,
+            queue=queue,
+            listing_grace_seconds=listing_grace_seconds,
         )
         self.limits = replace(
             self.limits, max_requests=requests_per_batch, realtime=True, results_kept_days=3650, stamped=True
@@ -292,6 +308,10 @@ class RealtimeProvider(OpenAICompatibleProvider):
             lost = {"code": "no_answer", "message": f"the host did not answer: {error}"}
             return _Answer(line=_written(custom_id, error=lost))
         return _Answer(line=_written(custom_id, response={"status_code": 200, "body": body}))
+
+
+deepseek = partial(RealtimeProvider, dialect="deepseek")
+"""By name, for the registry."""
 
 
 class _Pace:
