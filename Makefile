@@ -11,6 +11,8 @@ demo dev: export BATCH_ASSETS_INPUT = $(INPUT)
 demo dev: export BATCH_ASSETS_TEXT = $(TEXT)
 demo dev: export BATCH_ASSETS_ID = $(ID)
 demo dev: export BATCH_ASSETS_DAY = $(DAY)
+# Another provider, its key in the environment or else the emulator: make demo PROVIDER=anthropic|gemini|vertex|mistral
+demo dev: export BATCH_ASSETS_PROVIDER = $(PROVIDER)
 demo: export NIGHTS := $(NIGHTS)
 dev: export PORT := $(PORT)
 
@@ -46,7 +48,7 @@ $(BIN)/python:
 
 $(VENV)/installed: pyproject.toml | $(BIN)/python
 	@echo "Installing into $(VENV) (once)"
-	@$(PIP) install --editable . dagster-webserver
+	@$(PIP) install --editable '.[all]' dagster-webserver
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml | $(VENV)/installed

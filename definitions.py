@@ -1,12 +1,12 @@
 """The example: a night of support messages, and one of meetings, through a batch API. Copy it and begin.
 
 It goes to OpenAI where OPENAI_API_KEY is set, and else to the emulator (`make dev`, or `batch-assets emulator --port
-8765` beside `dagster dev -f definitions.py`).
+8765` beside `dagster dev -f definitions.py`). `make dev PROVIDER=anthropic` moves it to another provider by that word.
 """
 
 import os
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
 import pandas as pd
@@ -15,9 +15,14 @@ from pydantic import BaseModel, Field
 
 from batch_assets import samples
 from batch_assets.dagster import (
+    AnthropicBatchResource,
+    BatchProviderResource,
     BatchStore,
+    GeminiBatchResource,
+    MistralBatchResource,
     OpenAIBatchResource,
     Upstream,
+    VertexBatchResource,
     batch_asset,
     batch_definitions,
     build_batch_asset,
@@ -25,6 +30,16 @@ from batch_assets.dagster import (
 
 nightly = dg.DailyPartitionsDefinition(start_date=samples.first_day())
 in_one_run = dg.BackfillPolicy.single_run()  # of many nights; a batch asset has it by itself
+
+provider = samples.chosen_provider()  # "openai", "anthropic", ...: the key of the resource at the end
+models: dict[str, tuple[str, dict[str, Any]]] = {
+    "openai": ("gpt-5-mini", {"reasoning_effort": "minimal"}),
+    "anthropic": ("claude-haiku-4-5", {}),
+    "gemini": ("gemini-3-flash-preview", {"thinkingConfig": {"thinkingLevel": "minimal"}}),
+    "vertex": ("gemini-3-flash-preview", {"thinkingConfig": {"thinkingLevel": "minimal"}}),
+    "mistral": ("mistral-small-2603", {}),
+}
+model, params = models[provider]
 
 
 # ---------------------------------------------------------------- support messages
@@ -58,15 +73,15 @@ def support_queries(context: dg.AssetExecutionContext) -> dict[str, pa.RecordBat
 
 
 @batch_asset(
-    provider="openai",
-    model="gpt-5-mini",
+    provider=provider,
+    model=model,
     system="You sort a bank's incoming messages, in whatever language they are written.",
     prompt="Classify this message. An empty one is `other`.\n\n{{ text or '' }}",
     output_type=Intent,
     row_key="id",
     max_output_tokens=400,
     max_cost_usd=5,
-    params={"reasoning_effort": "minimal"},
+    params=params,
     partitions_def=nightly,
 )
 def support_queries_classified(support_queries: Upstream) -> Iterator[pa.RecordBatch]:
@@ -106,8 +121,8 @@ def meetings(context: dg.AssetExecutionContext) -> dict[str, pa.RecordBatchReade
 meetings_summarized = build_batch_asset(
     "meetings_summarized",
     source="meetings",
-    provider="openai",
-    model="gpt-5-mini",
+    provider=provider,
+    model=model,
     prompt="Summarize this meeting of {{ attendees | join(', ') }} and list its action items.\n\n{{ text }}",
     output_type=Summary,
     output_columns=["title", "attendees"],  # not the transcript again
@@ -120,18 +135,32 @@ meetings_summarized = build_batch_asset(
 
 # ---------------------------------------------------------------- where it runs
 
-if os.environ.get("OPENAI_API_KEY"):
-    openai = OpenAIBatchResource(api_key=dg.EnvVar("OPENAI_API_KEY"))
-    poll_interval_seconds = 60
-else:
-    emulator = os.environ.get("BATCH_ASSETS_EMULATOR_URL", "http://127.0.0.1:8765")
-    openai = OpenAIBatchResource(api_key="emulator", base_url=f"{emulator}/v1")
-    poll_interval_seconds = 5
+emulator = samples.emulator_url()  # None where the provider's own key is set
+key = "emulator" if emulator else dg.EnvVar(samples.KEYS[provider])
+
+
+def at(path: str) -> str | None:
+    """Where the emulator speaks as a provider; None: the provider's own address."""
+    return f"{emulator}{path}" if emulator else None
+
+
+accounts: dict[str, BatchProviderResource] = {
+    "openai": OpenAIBatchResource(api_key=key, base_url=at("/v1")),
+    "anthropic": AnthropicBatchResource(api_key=key, base_url=at("")),
+    "gemini": GeminiBatchResource(api_key=key, base_url=at("/gemini")),
+    "vertex": VertexBatchResource(
+        project=os.environ.get("GOOGLE_CLOUD_PROJECT", "demo"),
+        location=os.environ.get("GOOGLE_CLOUD_LOCATION", "global"),
+        gcs_folder=os.environ.get("BATCH_ASSETS_GCS_FOLDER", "gs://demo/batches"),
+        base_url=at("/vertex"),
+    ),
+    "mistral": MistralBatchResource(api_key=key, server_url=at("/mistral")),
+}
 
 defs = batch_definitions(
     assets=[support_queries, support_queries_classified, intent_report, meetings, meetings_summarized],
-    resources={"openai": openai, "batch_store": BatchStore(root=os.environ.get("BATCH_ASSETS_STORE"))},
+    resources={provider: accounts[provider], "batch_store": BatchStore(root=os.environ.get("BATCH_ASSETS_STORE"))},
     executor=dg.in_process_executor,
     nightly="02:30",
-    poll_interval_seconds=poll_interval_seconds,
+    poll_interval_seconds=5 if emulator else 60,
 )

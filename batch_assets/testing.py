@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,14 @@ import pyarrow.parquet as pq
 from dagster import AssetKey, AssetsDefinition, DagsterInstance, materialize
 
 from batch_assets.dagster.asset import spec_of
-from batch_assets.dagster.providers import OpenAIBatchResource
+from batch_assets.dagster.providers import (
+    AnthropicBatchResource,
+    BatchProviderResource,
+    GeminiBatchResource,
+    MistralBatchResource,
+    OpenAIBatchResource,
+    VertexBatchResource,
+)
 from batch_assets.dagster.store import STORE_KEY, BatchStore
 from batch_assets.dagster.upstream import GIVEN_ROWS
 from batch_assets.emulator import Emulator
@@ -24,6 +32,15 @@ if TYPE_CHECKING:
     from batch_assets.provider_contract import ProviderContract
 
 __all__ = ["Night", "ProviderContract", "run_night"]
+
+_BY_KEY: Mapping[str, Callable[[], BatchProviderResource]] = {
+    "openai": OpenAIBatchResource,
+    "anthropic": AnthropicBatchResource,
+    "gemini": GeminiBatchResource,
+    "vertex": partial(VertexBatchResource, gcs_folder="gs://bucket"),
+    "mistral": MistralBatchResource,
+}
+"""What an asset's provider is by its key alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +72,9 @@ def run_night(
     """Plan, submit, wait and land one partition of a batch asset, and return its table.
 
     `rows` are those of the asset above, in any form that `Upstream` takes; a dict by asset key where there are several.
-    `resources` are those that the function itself asks for. `emulator` is one that runs already, with faults armed
+    `resources` are those that the function itself asks for, and the provider's where its key is not `openai`,
+    `anthropic`, `gemini`, `vertex` or `mistral`, or where it has settings: it is sent to the emulator, without its
+    secrets. `emulator` is one that runs already, with faults armed
     say; else one is started, whose batches complete at once. Raises what the run raises.
     """
     spec = spec_of(asset)
@@ -84,12 +103,12 @@ def _run(
     try:
         with tempfile.TemporaryDirectory() as folder, DagsterInstance.ephemeral() as instance:
             store = BatchStore(root=folder, wait_seconds=timeout_seconds)
-            provider = OpenAIBatchResource(api_key="sk-emulator", base_url=emulator.openai_base_url)
+            provider = _resource(spec.provider, resources).emulated(emulator.addresses, f"{folder}/realtime")
             result = materialize(
                 [asset],
                 partition_key=partition_key,
                 instance=instance,
-                resources={spec.provider: provider, STORE_KEY: store, **resources},
+                resources={STORE_KEY: store, **resources, spec.provider: provider},
             )
             (event,) = result.asset_materializations_for_node(asset.node_def.name)
             metadata = {name: value.value for name, value in event.metadata.items()}
@@ -97,6 +116,21 @@ def _run(
     finally:
         GIVEN_ROWS.reset(token)
     return Night(table=table, metadata=metadata, requests=_billed(emulator) - before)
+
+
+def _resource(key: str, resources: Mapping[str, Any]) -> BatchProviderResource:
+    """The resource of the asset's provider. Raises ConfigError."""
+    given = resources.get(key)
+    if isinstance(given, BatchProviderResource):
+        return given
+    if given is not None:
+        raise ConfigError(f"the resource {key!r} is a {type(given).__name__}, which is no provider's")
+    if key not in _BY_KEY:
+        raise ConfigError(
+            f"the asset's provider is the resource {key!r}; give it, run_night(..., resources={{{key!r}: ...}}): it is "
+            "sent to the emulator"
+        )
+    return _BY_KEY[key]()
 
 
 def _given(asset: AssetsDefinition, rows: object) -> dict[AssetKey, object]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from batch_assets.errors import BatchAssetsError
-from batch_assets.samples import FIRST_DAY, OwnFile
+from batch_assets.samples import FIRST_DAY, OwnFile, chosen_provider, emulator_url
 from examples.dagster_api import Backfill, DagsterApi, DagsterError, NotThere
 from examples.nights import SHOWN, print_bill, print_nights, print_rows
 from examples.processes import (
@@ -29,7 +29,6 @@ from examples.processes import (
     make_home,
     own_folder,
     stop,
-    uses_openai,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ LATENCY_SECONDS = 4.0
 """How long the emulator takes for a batch."""
 LOADING_SECONDS = 120.0
 BACKFILL_SECONDS = 900.0
-"""With the emulator; OpenAI itself may take a day."""
+"""With the emulator; a provider itself may take a day."""
 LOOK_SECONDS = 1.0
 
 FILE_WIDTH = 150
@@ -106,10 +105,14 @@ def _demo(choice: Choice, folder: Path, console: Console) -> None:
         emulator(state=folder / "emulator", port=0, latency_seconds=LATENCY_SECONDS) as provider,
         log_file.open("wb") as log,
     ):
-        where = "OpenAI: this costs money and may take hours" if provider is None else f"the emulator at {provider.url}"
-        console.print(f"Batches go to {where}.", soft_wrap=True)
+        name = chosen_provider()
+        url = provider.url if provider else None
+        where = (
+            "itself: this costs money and may take hours" if provider is None else f"in the emulator, {provider.url}"
+        )
+        console.print(f"Batches go to {name} {where}.", soft_wrap=True)
         port = free_port()
-        process = dagster_dev(home, port=port, emulator_url=provider.url if provider else None, log=log)
+        process = dagster_dev(home, port=port, emulator_url=url, log=log)
         try:
             api = DagsterApi(f"http://{LOOPBACK}:{port}")
             _until_ready(api, process, log_file)
@@ -153,7 +156,7 @@ def _backfill(
         soft_wrap=True,
     )
     start = time.monotonic()
-    end = None if uses_openai() else start + BACKFILL_SECONDS
+    end = None if emulator_url() is None else start + BACKFILL_SECONDS
     told = ""
     with console.status("starting") as spinner:
         while True:

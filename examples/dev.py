@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from batch_assets.errors import ConfigError
+from batch_assets.samples import KEYS, chosen_provider
 from examples.processes import LOOPBACK, ROOT, dagster_dev, emulator, free_port, interruptible, make_home, stop
 
 UI_PORT = 3000
@@ -19,10 +21,11 @@ def main() -> int:
     folder = ROOT / ".dev"
     home = make_home(folder / "home")
     try:
+        name = chosen_provider()
         port = free_port(int(os.environ.get("PORT") or UI_PORT))
         with emulator(state=folder / "emulator", port=EMULATOR_PORT, latency_seconds=LATENCY_SECONDS) as provider:
-            where = "OpenAI (OPENAI_API_KEY is set)" if provider is None else f"the emulator at {provider.url}"
-            sys.stdout.write(f"Batches go to {where}. UI: http://{LOOPBACK}:{port}\n")
+            where = f"itself ({KEYS[name]} is set)" if provider is None else f"in the emulator, {provider.url}"
+            sys.stdout.write(f"Batches go to {name} {where}. UI: http://{LOOPBACK}:{port}\n")
             sys.stdout.flush()
             url = None if provider is None else provider.url
             process = dagster_dev(home, port=port, emulator_url=url, log=None)
@@ -32,7 +35,7 @@ def main() -> int:
                 stop(process)
     except KeyboardInterrupt:
         return 0
-    except RuntimeError as error:
+    except (ConfigError, RuntimeError) as error:
         sys.stderr.write(f"make dev: {error}\n")
         return 1
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from batch_assets.emulator import SpawnedEmulator
+from batch_assets.samples import emulator_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,11 +34,6 @@ nux:
 _STOP_SECONDS = 20
 
 
-def uses_openai() -> bool:
-    """Whether the definitions go to OpenAI itself: they do where there is a key."""
-    return bool(os.environ.get("OPENAI_API_KEY"))
-
-
 def make_home(home: Path) -> Path:
     """A folder as DAGSTER_HOME; what is in it stays."""
     home.mkdir(parents=True, exist_ok=True)
@@ -47,8 +43,8 @@ def make_home(home: Path) -> Path:
 
 @contextmanager
 def emulator(*, state: Path, port: int, latency_seconds: float) -> Iterator[SpawnedEmulator | None]:
-    """The emulator, for the length of the block; none where the definitions go to OpenAI. Raises RuntimeError."""
-    if uses_openai():
+    """The emulator, for the length of the block; none where the provider itself is asked. Raises RuntimeError."""
+    if emulator_url() is None:
         yield None
         return
     with SpawnedEmulator(state, latency_seconds=latency_seconds, port=port) as running:

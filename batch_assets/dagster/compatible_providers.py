@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dagster import ConfigurableResource
 from pydantic import Field
 
-from batch_assets.dagster.providers import RETRIES, TIMEOUT, BatchProviderResource, api_key, is_env
+from batch_assets.dagster.providers import EMULATED, RETRIES, TIMEOUT, BatchProviderResource, api_key, is_env
 from batch_assets.dagster.store import gcs_client, open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from batch_assets.providers.openai_compatible import OpenAICompatibleProvider
     from batch_assets.providers.protocol import Provider
     from batch_assets.providers.realtime import RealtimeProvider
@@ -51,6 +53,9 @@ class OpenAICompatibleBatchResource(BatchProviderResource):
     )
     timeout_seconds: float = Field(default=600, gt=0, description=TIMEOUT)
     max_retries: int = Field(default=2, ge=0, description=RETRIES)
+
+    def _emulator_settings(self, addresses: Mapping[str, str], folder: str) -> dict[str, Any]:
+        return {"api_key": EMULATED, "base_url": addresses["hosts"], "api_version": None}
 
     def provider(self, name: str) -> OpenAICompatibleProvider:
         """The account under the resource's key `name`."""
@@ -106,6 +111,9 @@ class RealtimeResource(BatchProviderResource):
         default=None, gt=0, description="Requests a minute at most, at an even rate; default: no limit of ours."
     )
     timeout_seconds: float = Field(default=120, gt=0, description="How long one request may take, in seconds.")
+
+    def _emulator_settings(self, addresses: Mapping[str, str], folder: str) -> dict[str, Any]:
+        return {"api_key": EMULATED, "base_url": addresses["openai"], "root": folder, "gcs": None}
 
     def provider(self, name: str) -> RealtimeProvider:
         """The account under the resource's key `name`."""

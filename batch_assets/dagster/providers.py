@@ -16,6 +16,8 @@ from batch_assets.admission import QueueLimits
 from batch_assets.dagster.store import gcs_client
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from batch_assets.providers.anthropic import AnthropicProvider
     from batch_assets.providers.gemini import GeminiProvider
     from batch_assets.providers.mistral import MistralProvider
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from batch_assets.providers.vertex import VertexProvider
 
 TIMEOUT = "How long one read of a connection may take, in seconds (uploads, downloads)."
+EMULATED = "emulated"
+"""What stands at the emulator in the place of a key, a project, a bucket."""
 RETRIES = "Retries of calls that only read or upload. A create call is never retried."
 
 
@@ -51,8 +55,24 @@ class BatchProviderResource(ConfigurableResource, ABC):  # type: ignore[type-arg
 
     def offline(self, name: str) -> Provider:
         """The same without its secrets, to check requests by when definitions load; it can send nothing."""
-        known = {field: getattr(self, field) for field in type(self).model_fields}
-        return type(self)(**{field: value for field, value in known.items() if not is_env(value)}).provider(name)
+        return type(self)(**self._known()).provider(name)
+
+    def emulated(self, addresses: Mapping[str, str], folder: str) -> BatchProviderResource:
+        """The same at the emulator, for tests; one that the emulator does not speak is given back as it is.
+
+        `addresses` are the emulator's, by provider; what the resource keeps itself goes to `folder`.
+        """
+        changes = self._emulator_settings(addresses, folder)
+        return type(self)(**{**self._known(), **changes}) if changes else self
+
+    def _emulator_settings(self, addresses: Mapping[str, str], folder: str) -> dict[str, Any]:
+        """What is different at the emulator."""
+        return {}
+
+    def _known(self) -> dict[str, Any]:
+        """The fields whose values are known before the run."""
+        fields = {field: getattr(self, field) for field in type(self).model_fields}
+        return {field: value for field, value in fields.items() if not is_env(value)}
 
     def queue_limits(self) -> QueueLimits:
         """What may be at the provider at one time."""
@@ -75,6 +95,9 @@ class OpenAIBatchResource(BatchProviderResource):
     )
     timeout_seconds: float = Field(default=600, gt=0, description=TIMEOUT)
     max_retries: int = Field(default=2, ge=0, description=RETRIES)
+
+    def _emulator_settings(self, addresses: Mapping[str, str], folder: str) -> dict[str, Any]:
+        return {"api_key": EMULATED, "base_url": addresses["openai"]}
 
     def provider(self, name: str) -> OpenAIProvider:
         """The account under the resource's key `name`."""
@@ -114,6 +137,9 @@ class AnthropicBatchResource(BatchProviderResource):
     timeout_seconds: float = Field(default=600, gt=0, description=TIMEOUT)
     max_retries: int = Field(default=2, ge=0, description=RETRIES)
 
+    def _emulator_settings(self, addresses: Mapping[str, str], folder: str) -> dict[str, Any]:
+        return {"api_key": EMULATED, "base_url": addresses["anthropic"]}
+
     def provider(self, name: str) -> AnthropicProvider:
         """The account under the resource's key `name`."""
         from batch_assets.providers.anthropic import AnthropicProvider  # noqa: PLC0415
@@ -144,6 +170,9 @@ class GeminiBatchResource(BatchProviderResource):
     )
     timeout_seconds: float = Field(default=300, gt=0, description=TIMEOUT)
     max_retries: int = Field(default=2, ge=0, description=RETRIES)
+
+    def _emulator_settings(self, addresses: Mapping[str, str], folder: str) -> dict[str, Any]:
+        return {"api_key": EMULATED, "base_url": addresses["gemini"]}
 
     def provider(self, name: str) -> GeminiProvider:
         """The account under the resource's key `name`."""
@@ -190,6 +219,15 @@ class VertexBatchResource(BatchProviderResource):
     timeout_seconds: float = Field(default=300, gt=0, description=TIMEOUT)
     max_retries: int = Field(default=2, ge=0, description=RETRIES)
 
+    def _emulator_settings(self, addresses: Mapping[str, str], folder: str) -> dict[str, Any]:
+        return {
+            "project": EMULATED,
+            "location": "global",
+            "gcs_folder": f"gs://{EMULATED}/batches",
+            "gcs": None,
+            "base_url": addresses["vertex"],
+        }
+
     def provider(self, name: str) -> VertexProvider:
         """The account under the resource's key `name`."""
         from batch_assets.providers.vertex import VertexProvider  # noqa: PLC0415
@@ -223,6 +261,9 @@ class MistralBatchResource(BatchProviderResource):
     )
     timeout_seconds: float = Field(default=300, gt=0, description=TIMEOUT)
     max_retries: int = Field(default=2, ge=0, description=RETRIES)
+
+    def _emulator_settings(self, addresses: Mapping[str, str], folder: str) -> dict[str, Any]:
+        return {"api_key": EMULATED, "server_url": addresses["mistral"]}
 
     def provider(self, name: str) -> MistralProvider:
         """The account under the resource's key `name`."""

@@ -1,22 +1,29 @@
-"""What the official SDKs are pointed at the emulator with."""
+"""Where the emulator speaks as which provider."""
+
+VARIABLES = {
+    "openai": "OPENAI_BASE_URL",
+    "anthropic": "ANTHROPIC_BASE_URL",
+    "gemini": "GOOGLE_GEMINI_BASE_URL",
+    "vertex": "GOOGLE_VERTEX_BASE_URL",
+    "gcs": "STORAGE_EMULATOR_HOST",
+}
+"""The environment variables that the official SDKs read. Mistral's reads none: it has `server_url`."""
 
 
-def environment(url: str) -> dict[str, str]:
-    """The environment variables that the SDKs read; `url` is the emulator's. Mistral's reads none: see `mistral`."""
+def addresses(url: str) -> dict[str, str]:
+    """The root of each provider's API, `url` being the emulator's; `hosts` is for Azure OpenAI, Groq and the like."""
     return {
-        "OPENAI_BASE_URL": f"{url}/v1",
-        "ANTHROPIC_BASE_URL": url,
-        "GOOGLE_GEMINI_BASE_URL": f"{url}/gemini",
-        "GOOGLE_VERTEX_BASE_URL": f"{url}/vertex",
-        "STORAGE_EMULATOR_HOST": url,
+        "openai": f"{url}/v1",
+        "hosts": f"{url}/openai/v1",
+        "anthropic": url,
+        "gemini": f"{url}/gemini",
+        "vertex": f"{url}/vertex",
+        "gcs": url,
+        "mistral": f"{url}/mistral",
     }
 
 
-def mistral(url: str) -> str:
-    """The `server_url` of Mistral's SDK."""
-    return f"{url}/mistral"
-
-
-def hosts(url: str) -> str:
-    """The root for Azure OpenAI, Groq and other hosts that have OpenAI's API below a path of their own."""
-    return f"{url}/openai/v1"
+def environment(url: str) -> dict[str, str]:
+    """The environment that points the official SDKs at the emulator."""
+    found = addresses(url)
+    return {variable: found[name] for name, variable in VARIABLES.items()}

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from batch_assets.emulator import addresses
+from batch_assets.emulator.addresses import VARIABLES, addresses
 from batch_assets.emulator.server import PortInUseError, Server
 from batch_assets.emulator.store import StateInUseError
 
@@ -33,8 +33,9 @@ def run(port: int = 0, state: Path | None = None, latency: float = 2.0, seed: in
 
 
 def _addresses(url: str) -> list[str]:
-    lines = [f"{name}={value}" for name, value in addresses.environment(url).items()]
-    return [*lines, f"Mistral: server_url={addresses.mistral(url)}", f"Azure, Groq: base_url={addresses.hosts(url)}"]
+    found = addresses(url)
+    lines = [f"{variable}={found[name]}" for name, variable in VARIABLES.items()]
+    return [*lines, f"Mistral: server_url={found['mistral']}", f"Azure, Groq: base_url={found['hosts']}"]
 
 
 def _exit(number: int, frame: FrameType | None) -> None:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 from urllib.request import Request, urlopen
 
-from batch_assets.emulator import addresses
+from batch_assets.emulator.addresses import addresses, environment
 
 
 class Controls:
@@ -19,39 +19,44 @@ class Controls:
         raise NotImplementedError
 
     @property
+    def addresses(self) -> dict[str, str]:
+        """The root of each provider's API: openai, hosts (that speak OpenAI's API), anthropic, gemini, ..."""
+        return addresses(self.url)
+
+    @property
     def environment(self) -> dict[str, str]:
-        """The environment variables that point the official SDKs at it."""
-        return addresses.environment(self.url)
+        """The environment variables that point the official SDKs at it; any text is a key."""
+        return environment(self.url)
 
     @property
     def openai_base_url(self) -> str:
         """What `OPENAI_BASE_URL` is set to."""
-        return self.environment["OPENAI_BASE_URL"]
+        return self.addresses["openai"]
 
     @property
     def gcs_base_url(self) -> str:
         """What `STORAGE_EMULATOR_HOST` is set to; google-cloud-storage needs no credentials then."""
-        return self.environment["STORAGE_EMULATOR_HOST"]
+        return self.addresses["gcs"]
 
     @property
     def gemini_base_url(self) -> str:
         """What `GOOGLE_GEMINI_BASE_URL` is set to."""
-        return self.environment["GOOGLE_GEMINI_BASE_URL"]
+        return self.addresses["gemini"]
 
     @property
     def vertex_base_url(self) -> str:
         """What `GOOGLE_VERTEX_BASE_URL` is set to."""
-        return self.environment["GOOGLE_VERTEX_BASE_URL"]
+        return self.addresses["vertex"]
 
     @property
     def anthropic_base_url(self) -> str:
         """What `ANTHROPIC_BASE_URL` is set to."""
-        return self.environment["ANTHROPIC_BASE_URL"]
+        return self.addresses["anthropic"]
 
     @property
     def mistral_server_url(self) -> str:
         """What the SDK's `server_url` is set to; it reads no environment variable for that."""
-        return addresses.mistral(self.url)
+        return self.addresses["mistral"]
 
     def bill(self, *, detail: bool = False) -> dict[str, Any]:
         """Per provider: requests, distinct, duplicates, surplus, errors, tokens; with `detail` every fingerprint."""

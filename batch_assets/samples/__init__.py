@@ -15,11 +15,21 @@ import pyarrow as pa
 
 from batch_assets.samples import texts
 from batch_assets.samples.own_file import OwnFile
+from batch_assets.samples.provider import KEYS, chosen_provider, emulator_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["FIRST_DAY", "OwnFile", "first_day", "meetings", "support_queries"]
+__all__ = [
+    "FIRST_DAY",
+    "KEYS",
+    "OwnFile",
+    "chosen_provider",
+    "emulator_url",
+    "first_day",
+    "meetings",
+    "support_queries",
+]
 
 FIRST_DAY = "2025-11-01"
 """The first day that there is sample data for; every later day has its own."""

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from batch_assets import samples
-from batch_assets.dagster import OpenAIBatchResource
+from batch_assets.dagster import BatchProviderResource, OpenAIBatchResource
 from batch_assets.errors import ConfigError, InputError
 from batch_assets.testing import run_night
 
@@ -20,8 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning")  # backfill_policy, for years now
 
 
-def load(monkeypatch: pytest.MonkeyPatch, **environment: str | None) -> tuple[dg.Definitions, OpenAIBatchResource]:
-    for name, value in {"OPENAI_API_KEY": None, "OPENAI_BASE_URL": None, **environment}.items():
+def load(monkeypatch: pytest.MonkeyPatch, **environment: str | None) -> tuple[dg.Definitions, BatchProviderResource]:
+    keys = dict.fromkeys([*samples.KEYS.values(), "OPENAI_BASE_URL", "BATCH_ASSETS_PROVIDER"])
+    for name, value in {**keys, **environment}.items():
         if value is None:
             monkeypatch.delenv(name, raising=False)
         else:
@@ -29,17 +30,34 @@ def load(monkeypatch: pytest.MonkeyPatch, **environment: str | None) -> tuple[dg
     monkeypatch.syspath_prepend(str(ROOT))
     sys.modules.pop("definitions", None)
     definitions = importlib.import_module("definitions")
-    return definitions.defs, definitions.openai
+    return definitions.defs, definitions.accounts[definitions.provider]
 
 
 def test_without_a_key_it_goes_to_the_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, openai = load(monkeypatch, BATCH_ASSETS_EMULATOR_URL="http://127.0.0.1:1")
-    assert openai.base_url == "http://127.0.0.1:1/v1"
+    _, account = load(monkeypatch, BATCH_ASSETS_EMULATOR_URL="http://127.0.0.1:1")
+    assert isinstance(account, OpenAIBatchResource)
+    assert account.base_url == "http://127.0.0.1:1/v1"
 
 
-def test_with_a_key_it_goes_to_openai(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, openai = load(monkeypatch, OPENAI_API_KEY="sk-x")
-    assert openai.base_url is None
+@pytest.mark.parametrize("provider", samples.KEYS)
+def test_one_word_moves_it_to_another_provider(monkeypatch: pytest.MonkeyPatch, provider: str) -> None:
+    defs, emulated = load(monkeypatch, BATCH_ASSETS_PROVIDER=provider, BATCH_ASSETS_EMULATOR_URL="http://127.0.0.1:1")
+    assert "127.0.0.1:1" in emulated.provider(provider).account
+    assert provider in (defs.resources or {})
+    _, own = load(
+        monkeypatch,
+        BATCH_ASSETS_PROVIDER=provider,
+        GOOGLE_CLOUD_PROJECT="p",
+        GOOGLE_CLOUD_LOCATION="eu",
+        **{samples.KEYS[provider]: "gs://x/y"},
+    )
+    address = {"mistral": "server_url"}.get(provider, "base_url")
+    assert getattr(own, address) is None
+
+
+def test_a_word_that_is_no_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="PROVIDER=acme is none that the example knows; it knows openai, anthropic"):
+        load(monkeypatch, BATCH_ASSETS_PROVIDER="acme")
 
 
 def test_the_graph_reads_from_source_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
