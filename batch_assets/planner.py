@@ -6,7 +6,7 @@ Memory grows by some 50 packed bytes a row (two 128-bit hashes with their positi
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from batch_assets.fingerprint import Fingerprinter
+    from batch_assets.parts import MediaWeight, PartsForm
     from batch_assets.prompts import Prompt
 
 BATCH_ROWS = 8_192
@@ -161,13 +162,24 @@ class PlannedBatch:
     """Of the same: shape (len(contents), 32)."""
     first: int
     """Index of the first of them."""
+    media: dict[int, MediaWeight] = field(default_factory=dict)
+    """How much is not text, by the place of the content, where it holds images or PDFs."""
 
 
 class Planner:
     """Renders, fingerprints and folds the rows of one partition."""
 
-    def __init__(self, *, prompt: Prompt, fingerprinter: Fingerprinter, row_key: str, max_content_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        prompt: Prompt,
+        fingerprinter: Fingerprinter,
+        row_key: str,
+        max_content_bytes: int,
+        form: PartsForm | None = None,
+    ) -> None:
         self._prompt = prompt
+        self._form = form
         self._fingerprinter = fingerprinter
         self._max_content_bytes = max_content_bytes
         self._index = HashIndex()
@@ -181,7 +193,7 @@ class Planner:
     def add(self, batch: pa.RecordBatch) -> PlannedBatch:
         """Plan the next rows. The batch has the row key and every column of the prompt."""
         self._add_keys(batch.column(self._row_key))
-        rendered = self._prompt.render(batch)
+        rendered = self._prompt.render(batch, self._form)
         errors, contents = dict(rendered.errors), rendered.contents
         for place, content in enumerate(contents):
             if content is not None and len(content) > self._max_content_bytes:
@@ -197,12 +209,17 @@ class Planner:
         requests[rendered_rows] = numbers
         self._hashes[2].update(np.ascontiguousarray(fingerprints).data)
         self._hashes[3].update(rendered_rows.data)
+        media = {}
+        if rendered.media:
+            rows = np.flatnonzero(rendered_rows)[new].tolist()
+            media = {at: rendered.media[row] for at, row in enumerate(rows) if row in rendered.media}
         planned = PlannedBatch(
             requests=requests,
             errors=errors,
             contents=[kept[place] for place in new.tolist()],
             fingerprints=fingerprints[new],
             first=self.requests,
+            media=media,
         )
         self.rows += batch.num_rows
         self.requests += len(new)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
 
 import jinja2
 import jinja2.meta
@@ -18,25 +18,33 @@ import orjson
 import pyarrow as pa
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from batch_assets import prompt_parts
 from batch_assets.errors import PromptError
+from batch_assets.parts import Image, MediaWeight, Part, PartError, PartsForm, Pdf, check_kind
 
-PromptFunction: TypeAlias = Callable[[dict[str, Any]], str]
+PromptFunction: TypeAlias = Callable[[dict[str, Any]], str | Sequence[Part]]
+"""From a row to its prompt: a text, or a list of texts, images and PDFs in their order."""
 
 _REASON_CHARACTERS = 300
 _BLANK = "the rendered prompt is empty"
+_NOT_UNICODE = "the rendered prompt is not valid Unicode text (it has a lone surrogate)"
+_PARTS = "it has to hold texts (str), Image and Pdf"
+_TEXT_ONLY = "this endpoint takes a text alone, no images and no PDFs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
     """The user contents of one batch of rows, in the order of the rows.
 
-    `contents[i]` is the content of row i as a JSON value in UTF-8 (today always a string literal, byte for byte what
-    `orjson.dumps(text)` writes); None where the row could not be rendered.
-    `errors[i]` is the reason for each row that has no content, and for no other.
+    `contents[i]` is the content of row i as a JSON value in UTF-8: a string literal, byte for byte what
+    `orjson.dumps(text)` writes, or the provider's own array where the row has images or PDFs; None where the row could
+    not be rendered. `errors[i]` is the reason for each row that has no content, and for no other.
+    `media[i]` says how much of an array is not text.
     """
 
     contents: list[bytes | None]
     errors: dict[int, str]
+    media: dict[int, MediaWeight] = field(default_factory=dict)
 
 
 class _NullColumn(jinja2.StrictUndefined):
@@ -84,6 +92,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
     # A column may be called "namespace" or "range"; with the globals in place the template would print Jinja's object.
     environment.globals.clear()
     environment.tests["none"] = _is_null
+    environment.filters |= prompt_parts.FILTERS
     return environment
 
 
@@ -97,11 +106,12 @@ class Prompt:
     """A prompt compiled from a Jinja2 template over column names, or from a function of a row (a dict) to a text.
 
     Templates are strict (an unknown name is an error) and sandboxed; they have no globals, no includes and no
-    autoescape, and lose one trailing newline. `system` is a constant text: it is sent as it stands.
-    Raises PromptError when the template cannot be compiled.
+    autoescape, and lose one trailing newline. `{{ column | image }}` and `{{ column | pdf }}` put an image or a PDF
+    there, of which the column holds the address or the bytes; a function returns them in a list with texts.
+    `system` is a constant text: it is sent as it stands. Raises PromptError when the template cannot be compiled.
     """
 
-    __slots__ = ("_function", "_plain", "_template", "columns", "system", "text")
+    __slots__ = ("_function", "_plain", "_template", "columns", "kinds", "system", "text")
 
     text: str
     """The template's text, or the function's source where that can be had (else its qualified name)."""
@@ -111,18 +121,24 @@ class Prompt:
     columns: frozenset[str] | None
     """The columns that the template uses; None for a function, which is given every column."""
 
+    kinds: tuple[str, ...]
+    """Which parts besides texts the template has: `image`, `pdf`. Empty for a function, of which it is not known."""
+
     def __init__(self, template: str | PromptFunction, *, system: str | None = None) -> None:
         _check_system(system)
         self.system = system
         self._function: PromptFunction | None = None
         self._template: jinja2.Template | None = None
         self._plain: tuple[_Piece, ...] | None = None
+        self.kinds = ()
         if isinstance(template, str):
             self.text = template
             tree = _parse(template)
             self._template = _compile(template)
             self.columns = frozenset(jinja2.meta.find_undeclared_variables(tree))
             self._plain = _plain_pieces(tree)
+            used = {each.name for each in tree.find_all(jinja2.nodes.Filter)}
+            self.kinds = tuple(kind for kind in prompt_parts.FILTERS if kind in used)
         elif callable(template):
             self.text = _source(template)
             self.columns = None
@@ -157,12 +173,22 @@ class Prompt:
         exist = ", ".join(repr(name) for name in available) or "none"
         raise PromptError(f"prompt uses the unknown {noun} {', '.join(parts)}. The rows have: {exist}.")
 
-    def render(self, batch: pa.RecordBatch) -> Rendered:
-        """Render one content per row of `batch`, in order.
+    def check_parts(self, form: PartsForm | None) -> None:
+        """Raise PromptError if the template has images or PDFs and the provider takes none there."""
+        for kind in self.kinds:
+            if form is None:
+                raise PromptError(f"prompt uses `| {kind}`, and {_TEXT_ONLY}.")
+            try:
+                check_kind(kind, form.limits)
+            except PartError as error:
+                raise PromptError(f"prompt uses `| {kind}`, and {error}.") from None
+
+    def render(self, batch: pa.RecordBatch, form: PartsForm | None = None) -> Rendered:
+        """Render one content per row of `batch`, in order; `form` writes those with images and PDFs.
 
         A row that cannot be rendered (a null where text is printed, an undefined attribute, a function that raised or
-        returned something else than a text, an empty prompt) becomes an error of that row. Raises PromptError only
-        when the template uses a column that the batch does not have.
+        returned something else than a prompt, an empty prompt, an image that the provider does not take) becomes an
+        error of that row. Raises PromptError only when the template uses a column that the batch does not have.
         """
         self.check(batch.schema.names)
         if self._plain is not None and all(
@@ -170,10 +196,10 @@ class Prompt:
         ):
             return _render_plain(self._plain, batch)
         if self._function is not None:
-            return _render_rows(batch, batch.schema.names, _by_function(self._function))
+            return _render_rows(batch, batch.schema.names, _by_function(self._function, form))
         assert self._template is not None
         assert self.columns is not None
-        return _render_rows(batch, sorted(self.columns), _by_template(self._template))
+        return _render_rows(batch, sorted(self.columns), _by_template(self._template, form))
 
 
 # ---------------------------------------------------------------- compiling
@@ -349,10 +375,17 @@ def _values(column: pa.Array, name: str, errors: dict[int, str]) -> list[Any]:
 # ---------------------------------------------------------------- rendering row by row
 
 
-def _render_rows(
-    batch: pa.RecordBatch, names: Sequence[str], render: Callable[[dict[str, Any]], tuple[bytes | None, str | None]]
-) -> Rendered:
+class _Content(NamedTuple):
+    """Of one row: its content, or the reason why it has none."""
+
+    json: bytes | None
+    reason: str | None = None
+    media: MediaWeight | None = None
+
+
+def _render_rows(batch: pa.RecordBatch, names: Sequence[str], render: Callable[[dict[str, Any]], _Content]) -> Rendered:
     errors: dict[int, str] = {}
+    media: dict[int, MediaWeight] = {}
     columns = [_values(batch.column(name), name, errors) for name in names]
     contents: list[bytes | None] = []
     for index in range(batch.num_rows):
@@ -360,50 +393,80 @@ def _render_rows(
             contents.append(None)
             continue
         row = {name: column[index] for name, column in zip(names, columns, strict=True)}
-        content, reason = render(row)
+        content, reason, weight = render(row)
         contents.append(content)
         if reason is not None:
             errors[index] = reason if len(reason) <= _REASON_CHARACTERS else f"{reason[:_REASON_CHARACTERS]}…"
-    return Rendered(contents=contents, errors=errors)
+        if weight is not None:
+            media[index] = weight
+    return Rendered(contents=contents, errors=errors, media=media)
 
 
-def _by_template(template: jinja2.Template) -> Callable[[dict[str, Any]], tuple[bytes | None, str | None]]:
-    def render(row: dict[str, Any]) -> tuple[bytes | None, str | None]:
+def _by_template(template: jinja2.Template, form: PartsForm | None) -> Callable[[dict[str, Any]], _Content]:
+    def render(row: dict[str, Any]) -> _Content:
         values = {
             name: _NullColumn(hint=f"column {name!r} is null", name=name) if value is None else value
             for name, value in row.items()
         }
+        held: list[Image | Pdf] = []
         try:
-            text = template.render(values)
+            text = template.render({**values, prompt_parts.HELD: held})
+            return _content(text) if not held else _of_parts(prompt_parts.split(text, held), form)
         except _NullValue:
-            return None, "a value that the template prints is null"
+            return _Content(None, "a value that the template prints is null")
         except jinja2.UndefinedError as error:
-            return None, str(error.message)
+            return _Content(None, str(error.message))
+        except PartError as error:
+            return _Content(None, str(error))
         except Exception as error:  # noqa: BLE001  # whatever a row does to a template is that row's error
-            return None, f"the template failed with {type(error).__name__}: {error}"
-        return _content(text)
+            return _Content(None, f"the template failed with {type(error).__name__}: {error}")
 
     return render
 
 
-def _by_function(function: PromptFunction) -> Callable[[dict[str, Any]], tuple[bytes | None, str | None]]:
-    def render(row: dict[str, Any]) -> tuple[bytes | None, str | None]:
+def _by_function(function: PromptFunction, form: PartsForm | None) -> Callable[[dict[str, Any]], _Content]:
+    def render(row: dict[str, Any]) -> _Content:
         try:
             content: object = function(row)
         except Exception as error:  # noqa: BLE001  # whatever a row does to the user's function is that row's error
-            return None, f"the prompt function raised {type(error).__name__}: {error}"
-        return _content(content)
+            return _Content(None, f"the prompt function raised {type(error).__name__}: {error}")
+        if isinstance(content, Image | Pdf):
+            content = [content]
+        return _of_parts(content, form) if isinstance(content, list | tuple) else _content(content)
 
     return render
 
 
-def _content(content: object) -> tuple[bytes | None, str | None]:
-    """Return one rendered content as JSON, or the reason why it is none. Lists of parts (images) will enter here."""
+def _content(content: object) -> _Content:
+    """One rendered text as JSON, or the reason why it is none."""
     if not isinstance(content, str):
-        return None, f"the prompt function returned a {type(content).__name__}; it has to return a text (str)"
+        return _Content(
+            None,
+            f"the prompt function returned a {type(content).__name__}; it has to return a text (str), or a list of "
+            "texts, Image and Pdf",
+        )
     if not content.strip():
-        return None, _BLANK
+        return _Content(None, _BLANK)
     try:
-        return orjson.dumps(str(content)), None
+        return _Content(orjson.dumps(str(content)))
     except orjson.JSONEncodeError:
-        return None, "the rendered prompt is not valid Unicode text (it has a lone surrogate)"
+        return _Content(None, _NOT_UNICODE)
+
+
+def _of_parts(parts: Sequence[object], form: PartsForm | None) -> _Content:
+    """Texts, images and PDFs as the provider's own JSON, or the reason why they are none."""
+    known = [part for part in parts if isinstance(part, str | Image | Pdf)]
+    if len(known) < len(parts):
+        strange = next(part for part in parts if not isinstance(part, str | Image | Pdf))
+        return _Content(None, f"the prompt function returned a list with a {type(strange).__name__} in it; {_PARTS}")
+    if not known or any(isinstance(part, str) and not part.strip() for part in known):
+        return _Content(None, _BLANK if not known else "the list that the prompt function returned has an empty text")
+    if form is None:
+        return _Content(None, _TEXT_ONLY)
+    try:
+        content, weight = form.content(known)
+    except PartError as error:
+        return _Content(None, str(error))
+    except (UnicodeEncodeError, orjson.JSONEncodeError):
+        return _Content(None, _NOT_UNICODE)
+    return _Content(content, None, weight)

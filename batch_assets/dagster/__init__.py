@@ -15,6 +15,7 @@ from batch_assets.dagster.providers import (
 )
 from batch_assets.dagster.store import BatchStore
 from batch_assets.dagster.upstream import Upstream
+from batch_assets.parts import Image, Pdf
 
 __all__ = [
     "AnthropicBatchResource",
@@ -22,10 +23,12 @@ __all__ = [
     "BatchProviderResource",
     "BatchStore",
     "GeminiBatchResource",
+    "Image",
     "MistralBatchResource",
     "OpenAIBatchResource",
     "OpenAICompatibleBatchResource",
     "ParquetIOManager",
+    "Pdf",
     "RealtimeResource",
     "Upstream",
     "VertexBatchResource",

@@ -103,7 +103,9 @@ def check_providers(assets: Iterable[AssetsDefinition], resources: Mapping[str, 
                 + f'. Add resources={{"{spec.provider}": OpenAIBatchResource(...)}}'
             )
         try:
-            resource.offline(spec.provider).check(spec.request)
+            provider = resource.offline(spec.provider)
+            provider.check(spec.request)
+            spec.prompt.check_parts(provider.envelope(spec.request).parts)
         except ConfigError as error:
             raise type(error)(f"{spec.asset}: {error}") from error
 

@@ -47,22 +47,25 @@ class Budget:
         self._total = self._of(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
         self._most = self._total
 
-    def add(self, sample: Sequence[bytes], sizes: NDArray[np.int64], *, under_way: bool) -> None:
-        """Add requests: the contents of some of them, and the bytes of all.
+    def add(
+        self, sample: Sequence[bytes], sizes: NDArray[np.int64], media_tokens: NDArray[np.int64], *, under_way: bool
+    ) -> None:
+        """Add requests: the contents of some of them; of all, the bytes of text and the tokens of images and PDFs.
 
         Those that earlier batches hold cost nothing if these succeed; the bound takes them as bought again.
         """
         if self._per_byte is None:
-            self._per_byte = TokenEstimator.from_contents(sample).tokens_per_byte
-        tokens = self._constant + np.ceil(sizes * self._per_byte).astype(np.int64)
+            texts = [content for content in sample if content.startswith(b'"')]  # the others hold more than text
+            self._per_byte = TokenEstimator.from_contents(texts).tokens_per_byte
+        tokens = self._constant + np.ceil(sizes * self._per_byte).astype(np.int64) + media_tokens
         part = self._of(tokens, np.ceil(tokens * UPPER_FACTOR).astype(np.int64))
         self._most += part
         if not under_way:
             self._total += part
 
-    def input_tokens(self, content_bytes: int, requests: int) -> int:
-        """Input tokens of requests with these bytes together, rounded up: what counts against a queue."""
-        tokens = content_bytes * (self._per_byte or 1.0) + requests * self._constant
+    def input_tokens(self, text_bytes: int, requests: int, media_tokens: int) -> int:
+        """Input tokens of requests with these together, rounded up: what counts against a queue."""
+        tokens = text_bytes * (self._per_byte or 1.0) + requests * self._constant + media_tokens
         return math.ceil(tokens * UPPER_FACTOR)
 
     def estimate(self) -> EstimateRecord:

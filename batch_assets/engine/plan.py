@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -54,6 +54,7 @@ def plan_partition(
     """
     provider.check_credentials()
     provider.check(spec.request)
+    spec.prompt.check_parts(provider.envelope(spec.request).parts)
     head = ledger.head(spec.asset, partition)
     ref = PlanRef(asset=spec.asset, partition=partition, generation=head.ref.generation + 1 if head else 1)
     reuse = Reuse.of(ledger, ref, spec.schema.fields, results=not refresh)
@@ -93,6 +94,8 @@ class _OpenShard:
     writer: tables.TableWriter
     requests: int = 0
     content_bytes: int = 0
+    media_bytes: int = 0
+    media_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -138,6 +141,7 @@ class _Draft:
             fingerprinter=Fingerprinter(spec.request, vendor=provider.vendor, host=provider.host),
             row_key=spec.row_key,
             max_content_bytes=min(limits.max_request_bytes, limits.max_bytes) - envelope.overhead_bytes,
+            form=envelope.parts,
         )
         budget = Budget(spec, provider.vendor, provider.assumed_batch_discount, realtime=limits.realtime)
         lanes = [
@@ -209,12 +213,15 @@ class _Draft:
             rows = _requests(planned, numbers, places)
             sizes = np.fromiter((len(planned.contents[at]) for at in places.tolist()), np.int64, count=len(places))
             sample = [planned.contents[at] for at in places[: Budget.SAMPLE].tolist()]
-            budget.add(sample, sizes, under_way=lane.waits)
+            not_text = _Media.of(planned, places)
+            budget.add(sample, sizes - not_text.bytes, not_text.tokens, under_way=lane.waits)
             for start, stop, begins in lane.cutter.cut(sizes):
                 shard = self._next_shard(lane) if begins else lane.shards[-1]
                 shard.writer.write(rows.slice(start, stop - start))
                 shard.requests += stop - start
                 shard.content_bytes += int(sizes[start:stop].sum())
+                shard.media_bytes += int(not_text.bytes[start:stop].sum())
+                shard.media_tokens += int(not_text.tokens[start:stop].sum())
 
     def _next_shard(self, lane: _Lane) -> _OpenShard:
         """Finish the file of the lane's last shard and begin the next."""
@@ -260,7 +267,9 @@ class _Draft:
                 round=0,
                 requests=shard.requests,
                 bytes=shard.content_bytes + shard.requests * overhead_bytes,
-                estimated_tokens=budget.input_tokens(shard.content_bytes, shard.requests),
+                estimated_tokens=budget.input_tokens(
+                    shard.content_bytes - shard.media_bytes, shard.requests, shard.media_tokens
+                ),
                 path=shard.path,
                 waits_for_earlier=waits,
             )
@@ -290,6 +299,24 @@ class _Snapshot:
 
     def identity(self) -> str:
         return self._hash.hexdigest()
+
+
+class _Media(NamedTuple):
+    """Of each request what is not text."""
+
+    bytes: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, planned: PlannedBatch, places: NDArray[np.int64]) -> _Media:
+        if not planned.media:
+            nothing = np.zeros(len(places), dtype=np.int64)
+            return cls(nothing, nothing)
+        weights = [planned.media.get(at) for at in places.tolist()]
+        return cls(
+            np.array([weight.bytes if weight else 0 for weight in weights], dtype=np.int64),
+            np.array([weight.tokens if weight else 0 for weight in weights], dtype=np.int64),
+        )
 
 
 def _requests(planned: PlannedBatch, numbers: NDArray[np.int64], places: NDArray[np.int64]) -> pa.RecordBatch:

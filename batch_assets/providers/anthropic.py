@@ -25,12 +25,14 @@ from anthropic.types.messages import MessageBatch
 from batch_assets.admission import QueueLimits
 from batch_assets.errors import Ambiguous, ConfigError, SchemaError, Transient
 from batch_assets.providers.anthropic_lines import read_custom_id, read_result
+from batch_assets.providers.anthropic_parts import PARTS
 from batch_assets.providers.http import Answer, creating_error, is_connection_error, reading_error, split_lines
 from batch_assets.records import BatchInfo, BatchPhase, InputFile, Limits, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from batch_assets.parts import PartsForm
     from batch_assets.providers.protocol import ResultLine
 
 _START, _END = b'{"requests":[', b"]}"
@@ -78,6 +80,7 @@ class AnthropicEnvelope:
         self._middle = b'","params":' + before
         self._end = after + b"}\n"
         self.overhead_bytes = len(self._start) + 63 + len(self._middle) + len(self._end)
+        self.parts: PartsForm | None = PARTS
 
     def lines(self, custom_ids: Iterable[str], contents: Iterable[bytes]) -> Iterator[bytes]:
         """The requests, each with the line feed that stands for the comma between two."""

@@ -17,12 +17,14 @@ import orjson
 
 from batch_assets.dialects import OPENAI_STRICT, check_json_schema
 from batch_assets.errors import ConfigError
+from batch_assets.providers.gemini_parts import GEMINI, VERTEX, parts_form
 from batch_assets.providers.protocol import ResultLine
 from batch_assets.records import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from batch_assets.parts import PartsForm
     from batch_assets.records import Request
 
 LABEL = "batch_assets_id"
@@ -87,32 +89,41 @@ def check_request(request: Request) -> None:
         check_json_schema(request.json_schema, DIALECT)
 
 
+_TEXT, _TEXT_END = b'[{"text":', b"}]"
+_BLANKS = b" " * len(_TEXT + _TEXT_END)
+"""Around the array of a content with images, in the place of what stands around a text: all lines weigh the same."""
+
+
 class LineEnvelope:
     """The constant part of the lines of one plan: `body` with one hole for the custom_id and one for the content."""
 
-    def __init__(self, body: dict[str, Any], id_hole: str, content_hole: str) -> None:
+    def __init__(self, body: dict[str, Any], id_hole: str, content_hole: str, parts: PartsForm) -> None:
         start, rest = orjson.dumps(body).split(id_hole.encode())
-        middle, end = rest.split(b'"' + content_hole.encode() + b'"')
+        middle, end = rest.split(_TEXT + b'"' + content_hole.encode() + b'"' + _TEXT_END)
         self._start, self._middle, self._end = start, middle, end + b"\n"
-        self.overhead_bytes = len(self._start) + 63 + len(self._middle) + len(self._end)
+        self.overhead_bytes = len(self._start) + 63 + len(self._middle) + len(_BLANKS) + len(self._end)
+        self.parts: PartsForm | None = parts
 
     def lines(self, custom_ids: Iterable[str], contents: Iterable[bytes]) -> Iterator[bytes]:
         """The wire lines, each with its line feed."""
         for custom_id, content in zip(custom_ids, contents, strict=True):
-            yield b"".join((self._start, custom_id.encode(), self._middle, content, self._end))
+            before, after = (_TEXT, _TEXT_END) if content.startswith(b'"') else (_BLANKS, b"")
+            yield b"".join((self._start, custom_id.encode(), self._middle, before, content, after, self._end))
 
 
 def keyed_envelope(request: Request) -> LineEnvelope:
     """Lines of the Developer API: {key, request}."""
     id_hole, content_hole = secrets.token_hex(16), secrets.token_hex(16)
-    return LineEnvelope({"key": id_hole, "request": _body(request, content_hole)}, id_hole, content_hole)
+    return LineEnvelope(
+        {"key": id_hole, "request": _body(request, content_hole)}, id_hole, content_hole, parts_form(GEMINI)
+    )
 
 
 def labelled_envelope(request: Request) -> LineEnvelope:
     """Lines of Vertex AI: {request}, with the id in a label."""
     id_hole, content_hole = secrets.token_hex(16), secrets.token_hex(16)
     body = {"labels": {LABEL: id_hole}, **_body(request, content_hole)}
-    return LineEnvelope({"request": body}, id_hole, content_hole)
+    return LineEnvelope({"request": body}, id_hole, content_hole, parts_form(VERTEX))
 
 
 def _body(request: Request, content: str) -> dict[str, Any]:

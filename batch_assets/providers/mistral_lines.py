@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import orjson
 
+from batch_assets.parts import Media, MediaLimits, PartsForm
 from batch_assets.providers.protocol import ResultLine
 from batch_assets.records import Outcome
 
@@ -21,6 +22,32 @@ if TYPE_CHECKING:
     from batch_assets.records import Request
 
 URLS = {"chat": "/v1/chat/completions", "embeddings": "/v1/embeddings"}
+
+
+# The SDK types (3.7), read 2026-11: `image_url` and `document_url` chunks. Recalled from a page on vision: JPEG, PNG,
+# WEBP and GIF up to 10 MB, by address or as a data: URL. Uncertain: whether chat completions take a PDF as a data: URL,
+# as OCR does (50 MB), and what http:// does. The tokens are assumed: an image makes up to some 3,000, a page its text.
+_WEB = frozenset({"https", "http", "bytes"})
+MEDIA = MediaLimits(
+    name="Mistral's chat completions",
+    image_types=frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"}),
+    image_ways=_WEB,
+    pdf_ways=_WEB,
+    max_image_bytes=10_000_000,
+    max_pdf_bytes=50_000_000,
+    image_tokens=2_000,
+    page_tokens=1_500,
+    cures=dict.fromkeys(("image gs", "pdf gs"), "give a signed https:// URL, or bytes"),
+)
+
+
+def _chunk(media: Media) -> dict[str, Any]:
+    if media.kind == "image":
+        return {"type": "image_url", "image_url": media.url}
+    return {"type": "document_url", "document_url": media.url}
+
+
+PARTS = PartsForm(limits=MEDIA, text=lambda text: {"type": "text", "text": text}, media=_chunk)
 
 
 class MistralEnvelope:
@@ -33,6 +60,7 @@ class MistralEnvelope:
         self._middle = b'","body":' + before
         self._end = after + b"}\n"
         self.overhead_bytes = len(self._start) + 63 + len(self._middle) + len(self._end)
+        self.parts = PARTS if request.endpoint == "chat" else None
 
     def lines(self, custom_ids: Iterable[str], contents: Iterable[bytes]) -> Iterator[bytes]:
         """The wire lines, each with its line feed."""

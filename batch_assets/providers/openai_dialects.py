@@ -13,6 +13,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Literal
 
+from batch_assets.parts import MediaLimits
 from batch_assets.records import BatchPhase, Ending, Limits
 
 URLS: Mapping[str, str] = MappingProxyType(
@@ -33,6 +34,32 @@ STATUSES: Mapping[str, tuple[BatchPhase, Ending | None]] = MappingProxyType(
         "cancelled": (BatchPhase.ENDED, Ending.CANCELED),
     }
 )
+
+
+_WEB = frozenset({"https", "http", "bytes"})
+_CHAT_CURES: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("pdf https", "pdf http"), 'set endpoint="responses", which takes its address, or give bytes'),
+        **dict.fromkeys(("image gs", "pdf gs"), "give a signed https:// URL, or bytes"),
+    }
+)
+
+# Guides "Images and vision" and "File inputs" (read 2026-11): PNG, JPEG, WEBP and GIF by address or in base64; a PDF in
+# base64, and by its address in the Responses API alone; 50 MB for the files of one request. The tokens are assumed: an
+# image makes 85 to some 2,500, by model, size and detail; of a PDF's page its text and an image are sent.
+OPENAI_MEDIA = MediaLimits(
+    name="OpenAI's chat completions",
+    image_types=frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"}),
+    image_ways=_WEB,
+    pdf_ways=frozenset({"bytes"}),
+    max_image_bytes=50_000_000,
+    max_pdf_bytes=50_000_000,
+    image_tokens=1_500,
+    page_tokens=2_000,
+    cures=_CHAT_CURES,
+)
+OPENAI_RESPONSES_MEDIA = replace(OPENAI_MEDIA, name="OpenAI's responses", pdf_ways=_WEB)
+_NO_MEDIA = replace(OPENAI_MEDIA, image_ways=frozenset(), pdf_ways=frozenset())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +94,10 @@ class OpenAIDialect:
     """Model names mean something on this host only: its address is part of the fingerprint."""
     assumed_batch_discount: Decimal | None = None
     """Off the standard price where no batch price is published; None: such a cost is unknown."""
+    media: Mapping[str, MediaLimits] = field(
+        default_factory=lambda: {"chat": OPENAI_MEDIA, "responses": OPENAI_RESPONSES_MEDIA}
+    )
+    """Images and PDFs by endpoint; one that is not there takes texts alone."""
     console_url: str | None = None
     """Where a person looks at a batch; `{}` is its id."""
     queue_full_codes: frozenset[str] = frozenset({"token_limit_exceeded"})
@@ -95,7 +126,7 @@ OPENAI = OpenAIDialect(
 
 # `model` is the name of a deployment of the kind Global Batch or Data Zone Batch. The guide says 100,000 requests a
 # file, the reference of the same API 50,000: the lower one is kept to. Batches are not expired, they take longer; files
-# are deleted after 14 to 30 days where that was asked for.
+# are deleted after 14 to 30 days where that was asked for. Images and PDFs as at OpenAI, which is uncertain for PDFs.
 AZURE = OpenAIDialect(
     name="Azure OpenAI",
     vendor="azure",
@@ -104,9 +135,15 @@ AZURE = OpenAIDialect(
     key_header="api-key",
     files_are_processed=True,
     local_models=True,
+    media={
+        "chat": replace(OPENAI_MEDIA, name="Azure OpenAI's chat completions"),
+        "responses": replace(OPENAI_RESPONSES_MEDIA, name="Azure OpenAI's responses"),
+    },
     assumed_batch_discount=_HALF,
 )
 
+# Groq's page on vision, recalled and not read again (2026-11): 4 MB for what is sent in base64; no PDFs.
+_GROQ_MEDIA = replace(_NO_MEDIA, name="Groq's batches", image_ways=_WEB, max_image_bytes=3_000_000)
 # The SDK's docstring says 100 MB, the docs 200 MB: the lower one is kept to. A window is 24 h to 7 days. Batch and
 # cached discounts do not stack, which a cost that is computed from published rates does not know. How long results are
 # kept is uncertain.
@@ -118,12 +155,13 @@ GROQ = OpenAIDialect(
     key_variable="GROQ_API_KEY",
     urls=MappingProxyType({"chat": URLS["chat"]}),
     windows=("24h", "48h", "72h", "96h", "120h", "144h", "7d"),
+    media={"chat": _GROQ_MEDIA},
     assumed_batch_discount=_HALF,
     console_url="https://console.groq.com/batch",
 )
 
 # Uncertain: the limits (OpenAI's are assumed) and the windows besides 24 h. The price depends on the window, and
-# genai-prices knows the real-time price only: the cost of a batch is unknown without `pricing`.
+# genai-prices knows the real-time price only: the cost of a batch is unknown without `pricing`. Images as at OpenAI.
 DOUBLEWORD = OpenAIDialect(
     name="Doubleword",
     vendor="doubleword",
@@ -131,6 +169,7 @@ DOUBLEWORD = OpenAIDialect(
     base_url="https://api.doubleword.ai/v1",
     key_variable="DOUBLEWORD_API_KEY",
     windows=("24h", "1h"),
+    media={"chat": replace(_NO_MEDIA, name="Doubleword's batches", image_ways=_WEB)},
 )
 
 # LiteLLM's proxy passes batches on to what is behind it, and can route by the header `x-litellm-model`; a server of
@@ -142,6 +181,10 @@ GATEWAY = OpenAIDialect(
     limits=_OPENAI_LIMITS,
     key_variable=None,
     local_models=True,
+    media={
+        "chat": replace(OPENAI_MEDIA, name="the gateway's chat completions"),
+        "responses": replace(OPENAI_RESPONSES_MEDIA, name="the gateway's responses"),
+    },
 )
 
 # No batch API (2026-11, as far as can be seen). JSON without a schema. Prices change with the hour of the day, which
@@ -155,6 +198,7 @@ DEEPSEEK = OpenAIDialect(
     urls=MappingProxyType({"chat": URLS["chat"]}),
     structured_output="json_object",
     chat_limit_param="max_tokens",
+    media={"chat": replace(_NO_MEDIA, name="DeepSeek's chat completions")},
     no_money_codes=frozenset({"insufficient_balance"}),
 )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import orjson
 
+from batch_assets.parts import Media, PartsForm
 from batch_assets.providers.protocol import ResultLine
 from batch_assets.records import Outcome
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from batch_assets.records import Request
 
 
+_FILE_NAME = "document.pdf"  # base64 has to come with one
 _SCHEMA_TOLD = "Answer with one JSON object and nothing else. It has to fit this JSON schema:\n"
 
 
@@ -37,6 +39,7 @@ class OpenAIEnvelope:
         self._middle = b'","method":"POST","url":"' + url + b'","body":' + before
         self._end = after + b"}\n"
         self.overhead_bytes = len(self._start) + 63 + len(self._middle) + len(self._end)
+        self.parts = parts_form(request, dialect)
 
     def lines(self, custom_ids: Iterable[str], contents: Iterable[bytes]) -> Iterator[bytes]:
         """The wire lines, each with its line feed."""
@@ -78,6 +81,35 @@ def body_of(request: Request, dialect: OpenAIDialect, content: str) -> dict[str,
         elif as_object:
             body["text"] = {"format": {"type": "json_object"}}
     return body
+
+
+def parts_form(request: Request, dialect: OpenAIDialect) -> PartsForm | None:
+    """How a content with images and PDFs is written; the guides and the SDK's types (3.54), read 2026-11."""
+    limits = dialect.media.get(request.endpoint)
+    if limits is None:
+        return None
+    if request.endpoint == "chat":
+        return PartsForm(limits=limits, text=lambda text: {"type": "text", "text": text}, media=_chat_part)
+    return PartsForm(
+        limits=limits,
+        text=lambda text: {"type": "input_text", "text": text},
+        media=_responses_part,
+        whole=lambda parts: [{"role": "user", "content": parts}],
+    )
+
+
+def _chat_part(media: Media) -> dict[str, Any]:
+    if media.kind == "image":
+        return {"type": "image_url", "image_url": {"url": media.url}}
+    return {"type": "file", "file": {"filename": _FILE_NAME, "file_data": media.url}}
+
+
+def _responses_part(media: Media) -> dict[str, Any]:
+    if media.kind == "image":
+        return {"type": "input_image", "detail": "auto", "image_url": media.url}
+    if media.address is not None:
+        return {"type": "input_file", "file_url": media.address}
+    return {"type": "input_file", "filename": _FILE_NAME, "file_data": media.url}
 
 
 class _Identified(msgspec.Struct, gc=False):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from batch_assets.admission import QueueLimits
+    from batch_assets.parts import PartsForm
     from batch_assets.records import BatchInfo, InputFile, Limits, Request
 
 
@@ -50,9 +51,14 @@ class Envelope(Protocol):
 
     overhead_bytes: int
     """Of a line beyond its content, line feed included. A line has exactly overhead_bytes + len(content) bytes."""
+    parts: PartsForm | None
+    """How contents with images and PDFs are written; None: the endpoint takes a text alone."""
 
     def lines(self, custom_ids: Iterable[str], contents: Iterable[bytes]) -> Iterator[bytes]:
-        """The wire lines, each with its line feed. `contents` are JSON literals, as `Prompt.render` gives them."""
+        """The wire lines, each with its line feed.
+
+        `contents` are JSON literals as `Prompt.render` gives them: a string, or the array that `parts` made.
+        """
         ...
 
 
