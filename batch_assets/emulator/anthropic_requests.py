@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from batch_assets.emulator import media
 from batch_assets.emulator.anthropic_schema import objection
 
 OLD_VERSION = "2023-06-01"
@@ -26,7 +27,10 @@ _SAMPLING = ("temperature", "top_p", "top_k")
 _NOT_IN_BATCHES = (
     *("speed", "store", "previous_thread_event_id", "cache_hint", "context_hint", "research_preview_2026_02"),
 )
-_OTHER_BLOCKS = {"image": 1_500, "document": 3_000, "thinking": 0, "redacted_thinking": 0}
+_IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+_MAX_IMAGE_BYTES = 5 * 1024 * 1024  # of base64
+_MAX_PAGES = 100
+_PAGE_TOKENS = 1_500
 _TEXT_BLOCKS = frozenset(
     {"text", "tool_use", "tool_result", "search_result", "server_tool_use", "web_search_tool_result"}
 )
@@ -142,11 +146,49 @@ def _part(block: Any, where: str) -> Part:
         if not isinstance(block.get("text"), str):
             raise Invalid(f"{where}.text.text: Input should be a valid string")
         return Part(_not_empty(block["text"], "messages"), cached_for=_breakpoint(block))
-    if kind in _OTHER_BLOCKS:
-        return Part("", tokens=_OTHER_BLOCKS[kind], cached_for=_breakpoint(block))
+    if kind in ("image", "document"):
+        return _media(block, kind, f"{where}.{kind}")
+    if kind in ("thinking", "redacted_thinking"):
+        return Part("", cached_for=_breakpoint(block))
     if kind in _TEXT_BLOCKS:
         return Part(orjson.dumps(block).decode(), cached_for=_breakpoint(block))
     raise Invalid(f"{where}: Input tag '{kind}' found using 'type' does not match any of the expected tags")
+
+
+_BLOCK_KEYS = {"image": {"type", "source"}, "document": {"type", "source", "title", "context", "citations"}}
+_SOURCE_KEYS = {"base64": {"media_type", "data"}, "url": {"url"}, "file": {"file_id"}, "text": {"media_type", "data"}}
+
+
+def _media(block: dict[str, Any], kind: str, where: str) -> Part:
+    """An image or a document (pages on vision and PDF support, and the SDK's types; read 2026-11)."""
+    source = block.get("source")
+    sort = source.get("type") if isinstance(source, dict) else None
+    if not isinstance(source, dict) or sort not in _SOURCE_KEYS or (sort == "text" and kind == "image"):
+        raise Invalid(f"{where}.source: Input tag '{sort}' does not match any of the expected tags")
+    extra = [*(block.keys() - _BLOCK_KEYS[kind] - {"cache_control"}), *(source.keys() - _SOURCE_KEYS[sort] - {"type"})]
+    if extra:
+        raise Invalid(f"{where}.{min(extra)}: Extra inputs are not permitted")
+    if missing := [key for key in sorted(_SOURCE_KEYS[sort]) if not isinstance(source.get(key), str)]:
+        raise Invalid(f"{where}.source.{sort}.{missing[0]}: Field required")
+    control = _breakpoint(block)
+    if sort == "text":
+        return Part(_not_empty(source["data"], "messages"), cached_for=control)
+    try:
+        if sort == "url":
+            media.at_url(source["url"], (), ("https",))
+        data = None
+        if sort == "base64":
+            data = media.checked(source["data"], source["media_type"], _IMAGES if kind == "image" else (media.PDF,))
+    except media.Unreadable as error:
+        raise Invalid(f"{where}.source.{sort}: {error}") from None
+    if kind == "image":
+        if data is not None and len(source["data"]) > _MAX_IMAGE_BYTES:
+            size = f"{len(source['data'])} bytes > {_MAX_IMAGE_BYTES} bytes"
+            raise Invalid(f"{where}.source.base64: image exceeds 5 MB maximum: {size}")
+        return Part("", tokens=min(1_600, media.pixels(data) // 750 + 130), cached_for=control)
+    if media.pages(data) > _MAX_PAGES:
+        raise Invalid(f"{where}.source.base64: A maximum of {_MAX_PAGES} PDF pages may be provided.")
+    return Part("", tokens=_PAGE_TOKENS * media.pages(data), cached_for=control)
 
 
 def _not_empty(text: str, what: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from batch_assets.emulator import media
 from batch_assets.emulator.batches import Usage
 from batch_assets.emulator.faults import Fault
 from batch_assets.emulator.gemini_errors import error_body
@@ -29,7 +30,10 @@ _CONFIG_KEYS = frozenset(
         *("thinkingConfig", "imageConfig", "mediaResolution", "audioTimestamp", "routingConfig", "serviceTier"),
     }
 )
-_PLACEHOLDER_TOKENS = {"inlineData": 258, "fileData": 258}
+_MEDIA = ("image/png", "image/jpeg", "image/webp", "image/heic", "image/heif", media.PDF)
+_TEXTS = ("text/plain", "text/html", "text/css", "text/md", "text/csv", "text/xml", "text/rtf")
+_OTHER = ("audio/", "video/")
+_TILE_TOKENS, _TILE_PIXELS = 258, 768 * 768
 _FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 _LABEL = re.compile(r"[a-z0-9_-]{0,63}")
 _JSON = "application/json"
@@ -76,13 +80,14 @@ def read_request(model: str, request: dict[str, Any], *, labels: bool) -> Ask:
         if key not in _KEYS or (key == "labels" and not labels):
             raise Invalid(f'Invalid JSON payload received. Unknown name "{key}": Cannot find field.')
     ask = Ask(model=model)
+    schemes = ("gs", "https", "http") if labels else ("https",)
     contents = given.get("contents")
     contents = [contents] if isinstance(contents, dict) else contents
     if not isinstance(contents, list) or not contents:
         raise Invalid("* GenerateContentRequest.contents: contents is not specified")
     if (system := given.get("systemInstruction")) is not None:
-        ask.before.append(_text(ask, system, "system_instruction"))
-    texts = [_text(ask, content, f"contents[{place}]") for place, content in enumerate(contents)]
+        ask.before.append(_text(ask, system, "system_instruction", schemes))
+    texts = [_text(ask, content, f"contents[{place}]", schemes) for place, content in enumerate(contents)]
     if not contents or contents[-1].get("role", "user") != "user":
         raise Invalid("Please ensure that multiturn requests end with a user role.")
     ask.prompt = texts.pop()
@@ -94,7 +99,7 @@ def read_request(model: str, request: dict[str, Any], *, labels: bool) -> Ask:
     return ask
 
 
-def _text(ask: Ask, content: Any, where: str) -> str:
+def _text(ask: Ask, content: Any, where: str, schemes: tuple[str, ...]) -> str:
     if isinstance(content, dict) and content.get("role", "user") not in ("user", "model", "system", "function"):
         raise Invalid("Please use a valid role: user, model.")
     parts = content.get("parts") if isinstance(content, dict) else None
@@ -105,11 +110,35 @@ def _text(ask: Ask, content: Any, where: str) -> str:
     for part in map(_camel, parts):
         if isinstance(part.get("text"), str):
             texts.append(part["text"])
-        elif known := next((name for name in _PLACEHOLDER_TOKENS if name in part), None):
-            ask.extra_tokens += _PLACEHOLDER_TOKENS[known]
+        elif "inlineData" in part or "fileData" in part:
+            ask.extra_tokens += _media_tokens(part, schemes)
         elif not part.keys() & {"functionCall", "functionResponse", "thought", "executableCode"}:
             raise Invalid(f"* GenerateContentRequest.{where}.parts.data: required oneof field 'data' must have one.")
     return "\n".join(texts)
+
+
+def _media_tokens(part: dict[str, Any], schemes: tuple[str, ...]) -> int:
+    """What an image or a document costs. An address of Cloud Storage is understood by Vertex AI alone."""
+    name, field = ("inlineData", "data") if "inlineData" in part else ("fileData", "fileUri")
+    given = _camel(part[name])
+    if unknown := sorted(given.keys() - {"mimeType", "displayName", field}):
+        raise Invalid(f'Invalid JSON payload received. Unknown name "{unknown[0]}": Cannot find field.')
+    kind = given.get("mimeType")
+    if not isinstance(kind, str) or not kind:
+        raise Invalid(f"Unable to submit request because it must have a mimeType parameter in {name}.")
+    if kind not in (*_MEDIA, *_TEXTS) and not kind.startswith(_OTHER):
+        raise Invalid(f"Unsupported MIME type: {kind}")
+    try:
+        if name == "fileData":
+            media.at_url(given.get(field), (), schemes)
+            data = None
+        else:
+            data = media.checked(given.get(field), kind, _MEDIA) if kind in _MEDIA else media.decode(given.get(field))
+    except media.Unreadable as error:
+        raise Invalid(f"Invalid or unsupported {name}: {error}.") from None
+    if kind.startswith("image/"):
+        return _TILE_TOKENS * max(1, -(-media.pixels(data) // _TILE_PIXELS))
+    return _TILE_TOKENS * media.pages(data)
 
 
 def _config(ask: Ask, config: Any) -> None:

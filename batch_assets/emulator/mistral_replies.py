@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from batch_assets.emulator import tokens
+from batch_assets.emulator import media, tokens
 from batch_assets.emulator.batches import Usage
 from batch_assets.emulator.faults import Fault
 from batch_assets.emulator.mistral_errors import error_body, unprocessable, usual_error
@@ -26,7 +26,9 @@ _CHAT_KEYS = """
 _EMBEDDINGS_KEYS = "model input metadata output_dimension output_dtype encoding_format"
 _KEYS = {endpoint: frozenset(keys.split()) for endpoint, keys in ((CHAT, _CHAT_KEYS), (EMBEDDINGS, _EMBEDDINGS_KEYS))}
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
-_PLACEHOLDER_TOKENS = {"image_url": 765, "document_url": 1500, "input_audio": 500, "file": 1500}
+_IMAGES = ("image/jpeg", "image/png", "image/webp", "image/gif")
+_PAGE_TOKENS = 1_500
+_OTHER_CHUNKS = {"input_audio": 500, "file": 1_500}
 _DIMENSIONS = 1024
 # A model of Mistral's that refuses says so in its text. Unverified: what the guardrails answer in a batch.
 _BLOCKED = {
@@ -154,11 +156,29 @@ def _message(ask: Ask, message: Any, position: int) -> str:
         kind = part.get("type") if isinstance(part, dict) else None
         if kind == "text":
             texts.append(str(part.get("text", "")))
-        elif kind in _PLACEHOLDER_TOKENS:
-            ask.extra_tokens += _PLACEHOLDER_TOKENS[kind]
+        elif kind in ("image_url", "document_url"):
+            ask.extra_tokens += _media_tokens(part, ("messages", position, "content", kind))
+        elif kind in _OTHER_CHUNKS:
+            ask.extra_tokens += _OTHER_CHUNKS[kind]
         else:
             raise Invalid("messages", position, "content", msg=f"Unknown chunk type {kind!r}")
     return "\n".join(texts)
+
+
+def _media_tokens(chunk: dict[str, Any], where: tuple[str | int, ...]) -> int:
+    """What an image or a document costs: addresses and `data:` URLs (the SDK's types, read 2026-11)."""
+    kind = chunk["type"]
+    known = {"type", kind, "document_name"} if kind == "document_url" else {"type", kind}
+    if unknown := sorted(chunk.keys() - known):
+        raise Invalid(*where, unknown[0], msg="Extra inputs are not permitted", kind="extra_forbidden")
+    given = chunk.get(kind)
+    if kind == "image_url" and isinstance(given, dict):
+        given = given.get("url")
+    try:
+        data = media.at_url(given, _IMAGES if kind == "image_url" else (media.PDF,))
+    except media.Unreadable as error:
+        raise Invalid(*where, msg=f"Input is not usable: {error}") from None
+    return 64 + media.pixels(data) // 784 if kind == "image_url" else _PAGE_TOKENS * media.pages(data)
 
 
 def _format(ask: Ask, form: Any) -> None:

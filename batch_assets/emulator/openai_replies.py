@@ -9,11 +9,11 @@ from batch_assets.emulator import tokens
 from batch_assets.emulator.batches import Usage
 from batch_assets.emulator.faults import Fault
 from batch_assets.emulator.openai_errors import error_body, usual_error
+from batch_assets.emulator.openai_parts import Invalid
 from batch_assets.emulator.openai_requests import (
     CHAT,
     EMBEDDINGS,
     RESPONSES,
-    Invalid,
     read_chat,
     read_embeddings,
     read_responses,

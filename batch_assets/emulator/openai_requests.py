@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from batch_assets.emulator.openai_parts import Invalid, part_tokens
 from batch_assets.emulator.speech import Ask
 
 CHAT = "/v1/chat/completions"
@@ -37,17 +38,6 @@ _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "functio
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NEW_MODELS = re.compile(r"(?:o[1-9]|gpt-[5-9])")  # these take max_completion_tokens only
 _UNSUPPORTED = ("allOf", "oneOf", "not", "dependentRequired", "dependentSchemas", "if", "then", "else", "default")
-_PLACEHOLDER_TOKENS = {"image": 765, "file": 1500, "audio": 500}
-
-
-class Invalid(Exception):
-    """A single request is answered with status 400."""
-
-    def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.param = param
-        self.code = code
 
 
 def read_chat(body: dict[str, Any]) -> Ask:
@@ -171,14 +161,17 @@ def _parts(ask: Ask, content: Any, param: str) -> str:
     if not isinstance(content, list):
         raise Invalid(f"Invalid type for '{param}': expected a string or an array.", param, "invalid_type")
     texts = []
-    for part in content:
+    chat = ("text", "image_url", "file", "input_audio", "refusal")
+    responses = ("input_text", "input_image", "input_file", "input_audio", "output_text", "refusal")
+    for position, part in enumerate(content):
         kind = str(part.get("type")) if isinstance(part, dict) else ""
-        if kind in ("text", "input_text", "output_text", "refusal"):
+        if kind not in (chat if param.startswith("messages") else responses):
+            raise Invalid(f"Invalid value: '{kind}'.", f"{param}[{position}].type", "invalid_value")
+        cost = part_tokens(part, f"{param}[{position}]")
+        if cost is None:
             texts.append(str(part.get("text", "")))
-        elif any(known in kind for known in _PLACEHOLDER_TOKENS):
-            ask.extra_tokens += next(tokens for known, tokens in _PLACEHOLDER_TOKENS.items() if known in kind)
         else:
-            raise Invalid(f"Invalid value: '{kind}'.", f"{param}.type", "invalid_value")
+            ask.extra_tokens += cost
     return "\n".join(texts)
 
 

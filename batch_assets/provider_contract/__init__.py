@@ -16,11 +16,12 @@ pytest.
 from batch_assets.provider_contract.calls import CallsContract
 from batch_assets.provider_contract.contract import Contract
 from batch_assets.provider_contract.errors import ErrorsContract
+from batch_assets.provider_contract.media import MediaContract
 from batch_assets.provider_contract.nights import NightsContract
 from batch_assets.provider_contract.requests import RequestsContract
 
 __all__ = ["Contract", "ProviderContract"]
 
 
-class ProviderContract(RequestsContract, CallsContract, ErrorsContract, NightsContract):
+class ProviderContract(RequestsContract, MediaContract, CallsContract, ErrorsContract, NightsContract):
     """All of it."""

@@ -62,6 +62,7 @@ class Nights:
     bench: Bench
     folder: Path
     timing: Timing = _TIMING
+    prompt: Prompt = field(default_factory=lambda: Prompt("{{ text }}"))
     ledger: Ledger = field(init=False)
     log: list[str] = field(default_factory=list)
 
@@ -79,7 +80,7 @@ class Nights:
             asset="contract",
             provider=self.bench.provider.name,
             request=request,
-            prompt=Prompt("{{ text }}"),
+            prompt=self.prompt,
             schema=schema,
             row_key="id",
             **more,

@@ -22,7 +22,7 @@ from batch_assets.dagster import (
     batch_definitions,
     build_batch_asset,
 )
-from batch_assets.errors import ConfigError
+from batch_assets.errors import ConfigError, PromptError
 from batch_assets.records import Request
 
 
@@ -122,6 +122,18 @@ def test_hosts_that_speak_openais_api() -> None:
         defined(OpenAICompatibleBatchResource(dialect="groq"), endpoint="embeddings", output_type=None)
     with pytest.raises(ConfigError, match="set `base_url`"):
         defined(OpenAICompatibleBatchResource(dialect="azure"))
+
+
+def test_images_and_pdfs_that_a_host_does_not_take_are_refused_when_definitions_load(tmp_path: Path) -> None:
+    groq = OpenAICompatibleBatchResource(dialect="groq")
+    defined(groq, prompt="{{ photo | image }}")
+    with pytest.raises(PromptError, match=r"answers: prompt uses `\| pdf`, and Groq's batches take no PDFs"):
+        defined(groq, prompt="{{ scan | pdf }}")
+    with pytest.raises(PromptError, match="DeepSeek's chat completions take no images"):
+        defined(RealtimeResource(dialect="deepseek", root=str(tmp_path)), prompt="{{ photo | image }}")
+    with pytest.raises(PromptError, match="a text alone"):
+        embedding = {"endpoint": "embeddings", "output_type": None}
+        defined(MistralBatchResource(), prompt="{{ photo | image }}", **embedding)
 
 
 def test_hosts_without_batches(tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""Images and PDFs through the whole engine, beside what the contract asks of every provider."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pytest
+from openai import OpenAI
+from provider_world import Nights, spec_of
+
+from batch_assets.emulator import Emulator
+from batch_assets.errors import PromptError
+from batch_assets.prompts import Prompt
+from batch_assets.provider_contract.media import BYTES, PNG
+from batch_assets.providers.openai import OpenAIProvider
+from batch_assets.providers.realtime import RealtimeProvider
+from batch_assets.records import Request
+from batch_assets.schema import OutputSchema
+from batch_assets.storage.local import LocalStore
+
+PDF = BYTES["application/pdf"]
+PDF_URL = "https://example.com/invoice.pdf"
+READ = "Read {{ id }}: {{ scan | pdf }}"
+
+
+@pytest.fixture
+def openai(emulator: Emulator) -> OpenAIProvider:
+    return OpenAIProvider(api_key="sk-test", base_url=emulator.openai_base_url, max_retries=0)
+
+
+def test_responses_take_pdfs_by_address_and_images(openai: OpenAIProvider, emulator: Emulator, tmp_path: Path) -> None:
+    spec = spec_of("gpt-5-mini", str, READ + "{{ photos | image }}", endpoint="responses", max_output_tokens=50)
+    rows = pa.table({"id": ["a", "b"], "scan": [PDF_URL] * 2, "photos": [[PNG, BYTES["image/gif"]], []]})
+    landing, table = Nights(tmp_path, openai).night(spec, rows)
+    assert landing.outcomes == {"succeeded": 2}
+    assert landing.input_tokens == emulator.bill()["openai"]["input_tokens"]
+    assert table["batch_input_tokens"][0].as_py() > table["batch_input_tokens"][1].as_py() > 1000
+
+
+def test_chat_completions_take_pdfs_as_bytes_alone(openai: OpenAIProvider, tmp_path: Path) -> None:
+    spec = spec_of("gpt-5-mini", str, READ, max_output_tokens=50)
+    small = pa.table({"id": ["a", "b"], "scan": pa.array([PDF, None], pa.binary())})
+    landing, table = Nights(tmp_path / "bytes", openai).night(spec, small)
+    assert landing.outcomes == {"succeeded": 1, "errored": 1}
+    assert table["batch_error"][1].as_py() == "column 'scan' is null"
+    landing, table = Nights(tmp_path / "url", openai).night(spec, pa.table({"id": ["a"], "scan": [PDF_URL]}))
+    assert landing.outcomes == {"errored": 1}
+    assert 'set endpoint="responses", which takes its address' in table["batch_error"][0].as_py()
+
+
+def test_bytes_are_not_counted_as_text(openai: OpenAIProvider, tmp_path: Path) -> None:
+    spec = spec_of("gpt-5-mini", str, "What is it? {{ photo | image }}", max_output_tokens=50, output_columns=("id",))
+    rows = pa.table({"id": ["a", "b", "c"], "photo": [PNG + bytes(500_000)] * 2 + [PNG]})
+    landing, table = Nights(tmp_path, openai).night(spec, rows)
+    assert (landing.outcomes, landing.requests, landing.folded) == ({"succeeded": 3}, 2, 1)
+    assert 3000 < landing.estimate.input_tokens < 3100
+    assert table.column_names[:2] == ["id", "response"]
+
+
+def test_a_chat_endpoint_without_batches(emulator: Emulator, tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "calls")
+    provider = RealtimeProvider(store=store, dialect="openai", api_key="k", base_url=emulator.openai_base_url)
+    spec = spec_of("gpt-5-mini", str, "What is it? {{ photo | image }}", max_output_tokens=50)
+    rows = pa.table({"id": ["a"], "photo": ["https://example.com/photo?size=1"]})
+    landing, _ = Nights(tmp_path, provider).night(spec, rows)
+    assert landing.outcomes == {"succeeded": 1}
+
+
+def test_an_endpoint_of_texts_refuses_before_the_rows_are_read(openai: OpenAIProvider, tmp_path: Path) -> None:
+    spec = spec_of(
+        "text-embedding-3-small", prompt="{{ photo | image }}", schema=OutputSchema.embedding(), endpoint="embeddings"
+    )
+    with pytest.raises(PromptError, match="a text alone"):
+        Nights(tmp_path, openai).night(spec, pa.table({"id": ["a"], "photo": ["https://example.com/a.png"]}))
+
+
+def test_texts_are_rendered_as_ever(openai: OpenAIProvider) -> None:
+    form = openai.envelope(Request(model="gpt-5-mini")).parts
+    rows = pa.RecordBatch.from_pydict({"text": ["Grüße \u2028"]})
+    assert Prompt("Hi {{ text }}").render(rows, form).contents == [orjson.dumps("Hi Grüße \u2028")]
+
+
+def test_the_emulators_chat_wants_what_openai_wants(emulator: Emulator) -> None:
+    """Parts of another endpoint, unknown fields, and files without a name."""
+    client = OpenAI(api_key="k", base_url=emulator.openai_base_url, max_retries=0)
+    data = "data:application/pdf;base64,JVBERi0xLjQ="
+    for part, words in (
+        ({"type": "input_image", "image_url": "https://example.com/a.png"}, "input_image"),
+        ({"type": "image_url", "image_url": {"url": "gs://b/a.png"}}, "http://"),
+        ({"type": "image_url", "image_url": {"url": "https://e.com/a", "size": 3}}, "size"),
+        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}, "image/png"),
+        ({"type": "file", "file": {"file_data": data}}, "filename"),
+        ({"type": "file", "file": {"file_url": PDF_URL}}, "file_url"),
+    ):
+        with pytest.raises(Exception, match=words):
+            client.chat.completions.create(model="gpt-5-mini", messages=[{"role": "user", "content": [part]}])
