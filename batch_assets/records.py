@@ -169,6 +169,12 @@ class PlanRecord:
     """Every request was to be bought anew."""
     realtime: bool = False
     """Its requests are executed one by one, at standard price."""
+    prompt_fingerprint: str = ""
+    """Hash of the prompt and the system text."""
+    prompt_columns: tuple[str, ...] = ()
+    """The source columns that the prompt uses; all of them where it is a function."""
+    reused_failures: int | None = None
+    """Of the reused requests those that did not succeed; None where it was not counted."""
     format: int = FORMAT
 
 
@@ -374,6 +380,13 @@ class Landing:
     """Of the definition that was planned: it may have changed since."""
     output_schema: dict[str, Any]
     """The plan's: OutputSchema.to_json()."""
+    prompt_fingerprint: str
+    prompt_columns: tuple[str, ...]
+    """The source columns that the prompt uses."""
+    data_version: str
+    """Hash of the source's and the output's columns, the outcomes and the raw texts: equal for equal tables.
+
+    Not of costs, ids and error texts, which another purchase of the same answers changes."""
     path: str
     """Where the table is, as a person or another program finds it."""
     planned_rows: int

@@ -40,6 +40,9 @@ from batch_assets.schema import OutputSchema
 OutputType = type[BaseModel] | type[str] | Mapping[str, Any]
 """A pydantic model, `str` for plain text, or a JSON schema of an object."""
 
+MOST_PREVIEW_ROWS = 50
+"""Metadata is kept in Dagster's event log and shown whole."""
+
 _SPEC = "batch_assets_spec"
 _REFRESH = {
     "refresh": Field(
@@ -66,6 +69,7 @@ def batch_asset(  # the long list is the public API
     on_change: Literal["finish", "cancel"] = "finish",
     on_ambiguous: Literal["hold", "resubmit", "fail"] = "hold",
     checks: BatchChecks | None = BatchChecks(),  # noqa: B008  # frozen
+    preview_rows: int = 0,
     name: str | None = None,
     key_prefix: str | Sequence[str] | None = None,
     ins: Mapping[str, AssetIn] | None = None,
@@ -90,13 +94,16 @@ def batch_asset(  # the long list is the public API
     output (default: all); `max_cost_usd` refuses a partition's plan before anything is sent; `params` goes to the
     provider as it is; `pricing` gives own rates by model, in USD per million tokens; `on_change` says what happens to
     the batches of a plan that is replaced; `on_ambiguous` what happens to a batch whose creation cannot be settled by
-    looking; `checks` sets the thresholds of the asset checks that every batch asset has, None leaves them out.
+    looking; `checks` sets the thresholds of the asset checks that every batch asset has, None leaves them out;
+    `preview_rows` shows so many rows of the table in the materialization's metadata: they may be personal data.
 
     Time-partitioned assets run a backfill as one run, unless `backfill_policy` says otherwise. All other options of
     `dagster.asset` pass through: group_name, owners, tags, pool, retry_policy, automation_condition, ...
     Raises ConfigError, PromptError, SchemaError.
     """
     _refuse_options(dagster_options)
+    if not 0 <= preview_rows <= MOST_PREVIEW_ROWS:
+        raise ConfigError(f"`preview_rows` is {preview_rows}; write a number from 0 to {MOST_PREVIEW_ROWS}")
 
     def decorate(function: Callable[..., Any]) -> AssetsDefinition:
         asset_name = name or function.__name__
@@ -142,9 +149,10 @@ def batch_asset(  # the long list is the public API
         return _build(
             spec,
             Source(function, parameters.upstreams, parameters.resources, parameters.context),
-            checks,
             options,
-            io_manager_key,
+            checks=checks,
+            preview_rows=preview_rows,
+            io_manager_key=io_manager_key,
         )
 
     return decorate
@@ -178,10 +186,16 @@ class _Parameters:
 
 
 def _build(
-    spec: AssetSpec, source: Source, checks: BatchChecks | None, options: dict[str, Any], io_manager_key: str | None
+    spec: AssetSpec,
+    source: Source,
+    options: dict[str, Any],
+    *,
+    checks: BatchChecks | None,
+    preview_rows: int,
+    io_manager_key: str | None,
 ) -> AssetsDefinition:
     def compute(context: AssetExecutionContext) -> Iterator[Any]:
-        yield from materialize(context, spec, source, checks)
+        yield from materialize(context, spec, source, checks=checks, preview_rows=preview_rows)
 
     compute.__name__ = spec.asset.rsplit("/", 1)[-1]
     compute.__annotations__ = {"context": AssetExecutionContext}  # Dagster reads the class, not its name

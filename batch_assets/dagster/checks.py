@@ -16,11 +16,11 @@ from dagster import (
     AssetCheckSeverity,
     AssetCheckSpec,
     AssetKey,
-    AssetRecordsFilter,
     Output,
 )
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
+from batch_assets.dagster.reported import latest_materializations
 from batch_assets.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -298,8 +298,5 @@ def _materializations(
     context: AssetExecutionContext, partitions: Sequence[str | None]
 ) -> dict[str | None, EventLogRecord]:
     """The newest materialization of each partition: what the results are about."""
-    keys = [partition for partition in partitions if partition is not None]
-    records = context.instance.fetch_materializations(
-        AssetRecordsFilter(asset_key=context.asset_key, asset_partitions=keys or None), limit=max(len(keys), 1)
-    ).records
-    return {record.partition_key: record for record in reversed(records)}
+    records = latest_materializations(context.instance, context.asset_key, partitions)
+    return {record.partition_key: record for record in records}

@@ -12,30 +12,28 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dagster import (
     AssetExecutionContext,
     AssetKey,
-    AssetMaterialization,
     Failure,
-    MaterializeResult,
     RetryRequested,
 )
 
-from batch_assets.dagster.checks import BatchChecks, evaluate
-from batch_assets.dagster.metadata import landing_metadata
+from batch_assets.dagster.landing import Landings
 from batch_assets.dagster.parking import check_resumable, park, resumed_waits
 from batch_assets.dagster.providers import BatchProviderResource
 from batch_assets.dagster.rows import record_batches
 from batch_assets.dagster.store import STORE_KEY, BatchStore
 from batch_assets.dagster.upstream import Upstream, UpstreamLoader
-from batch_assets.engine import collect, plan_partition, plan_status, submit_waiting, wait_for
+from batch_assets.engine import plan_partition, plan_status, submit_waiting, wait_for
 from batch_assets.errors import BatchAssetsError, ConfigError, InputError, PlanRefused, StoreError
 from batch_assets.records import PlanRef
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from batch_assets.dagster.checks import BatchChecks
     from batch_assets.engine import AssetSpec
     from batch_assets.ledger import Ledger
     from batch_assets.providers.protocol import Provider
-    from batch_assets.records import Landing, PlanStatus
+    from batch_assets.records import PlanStatus
 
 _Kind = TypeVar("_Kind")
 
@@ -77,6 +75,7 @@ class _Night:
     ledger: Ledger
     provider: Provider
     checks: BatchChecks | None
+    preview_rows: int
     failures: dict[str | None, Exception] = field(default_factory=dict)
     """Partitions that could not be planned."""
 
@@ -137,47 +136,17 @@ class _Night:
         return [plan_status(self.ledger, ref) for ref in refs if ref.generation > 0]
 
     def land(self, refs: list[PlanRef]) -> Iterator[Any]:
-        """Publish the tables. One that fails in a range does not take the others' materializations with it."""
-        landings: list[Landing] = []
-        metadata: dict[str | None, dict[str, Any]] = {}
-        failed: dict[str | None, Exception] = {}
-        for ref in refs:
-            try:
-                landing = collect(self.ledger, self.store.table_store(), ref)
-            except Exception as error:
-                if len(refs) == 1:
-                    raise
-                self.context.log.exception(f"{self.spec.asset}: {ref.partition} did not land: {error}")
-                failed[ref.partition] = error
-            else:
-                landings.append(landing)
-                metadata[ref.partition] = self._metadata(landing)
-        if failed:
-            for partition, figures in metadata.items():
-                self.context.log_event(
-                    AssetMaterialization(self.context.asset_key, partition=partition, metadata=figures)
-                )
-            yield from self._evaluated(landings)
-            raise Failure(
-                f"{len(failed)} of {len(refs)} partitions did not land: "
-                + "; ".join(f"{partition}: {error}" for partition, error in list(failed.items())[:5])
-            )
-        if len(refs) == 1:
-            yield MaterializeResult(metadata=metadata[refs[0].partition])
-        else:
-            for partition, figures in metadata.items():
-                self.context.add_asset_metadata(figures, partition_key=partition)
-            yield MaterializeResult()
-        yield from self._evaluated(landings)
-
-    def _evaluated(self, landings: list[Landing]) -> Iterator[Any]:
-        if self.checks is not None:
-            yield from evaluate(self.context, self.checks, landings, self.spec.max_cost_usd)
-
-    def _metadata(self, landing: Landing) -> dict[str, Any]:
-        return landing_metadata(
-            landing, partitioned=landing.ref.partition is not None, console_url=self.provider.console_url
-        )
+        """Publish the tables."""
+        yield from Landings(
+            context=self.context,
+            spec=self.spec,
+            above=tuple(self.source.upstreams.values()),
+            tables=self.store.table_store(),
+            ledger=self.ledger,
+            console_url=self.provider.console_url,
+            checks=self.checks,
+            preview_rows=self.preview_rows,
+        ).land(refs)
 
     def run(self) -> Iterator[Any]:
         """Plan, submit, and land or park."""
@@ -233,7 +202,12 @@ class _Night:
 
 
 def materialize(
-    context: AssetExecutionContext, spec: AssetSpec, source: Source, checks: BatchChecks | None = None
+    context: AssetExecutionContext,
+    spec: AssetSpec,
+    source: Source,
+    *,
+    checks: BatchChecks | None = None,
+    preview_rows: int = 0,
 ) -> Iterator[Any]:
     """The body of a batch asset's step: the materialization, then the checks' results. Yields nothing if it parks."""
     spec = replace(spec, asset=context.asset_key.to_user_string())
@@ -249,6 +223,7 @@ def materialize(
             ledger=store.ledger(),
             provider=provider,
             checks=checks,
+            preview_rows=preview_rows,
         )
         yield from night.run()
     except _FOR_A_PERSON as error:

@@ -6,18 +6,21 @@ from batch_assets.engine.collect import collect
 from batch_assets.engine.plan import plan_partition
 from batch_assets.engine.poll import poll_account
 from batch_assets.engine.spec import AssetSpec
+from batch_assets.engine.spending import Spending, spent_since
 from batch_assets.engine.status import plan_status
 from batch_assets.engine.submit import submit_waiting
 from batch_assets.engine.wait import wait_for
 
 __all__ = [
     "AssetSpec",
+    "Spending",
     "advance_account",
     "cancel_plan",
     "collect",
     "plan_partition",
     "plan_status",
     "poll_account",
+    "spent_since",
     "submit_waiting",
     "wait_for",
 ]

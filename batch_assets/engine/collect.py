@@ -5,6 +5,7 @@ Reads the plan and the results alone, never the source. Memory holds some row gr
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, OrderedDict
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -14,13 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batch_assets import tables
+from batch_assets.content_hash import ContentHash
 from batch_assets.engine.plan import SNAPSHOT_FILE
 from batch_assets.engine.reuse import result_files
+from batch_assets.engine.spending import Spending
 from batch_assets.engine.status import current_ref, plan_status, shards_of
 from batch_assets.errors import BatchAssetsError, PlanRefused, StoreError
 from batch_assets.fingerprint import encode
 from batch_assets.lifecycle import State
-from batch_assets.pricing import to_usd
 from batch_assets.records import Landing, Outcome, PlanRecord, PlanRef, Shard
 from batch_assets.schema import OutputSchema
 
@@ -182,6 +184,11 @@ class _Table:
             tables.LEDGER: ledger_name.encode(),
         }
         self.schema = pa.schema([*source, *fields, *tables.OUTPUT], metadata=facts)
+        self._hashed = pa.schema(
+            [*(field.remove_metadata() for field in fields), ("batch_outcome", pa.string()), ("batch_raw", pa.string())]
+        )
+        self._content = ContentHash(self._hashed)
+        self._snapshot_id = plan.snapshot_id
         self._empty = _nulls(pa.schema([*tables.RESULTS, *fields]), 1)
         self._row_key = plan.row_key
         self._highest = -1
@@ -221,10 +228,16 @@ class _Table:
             "batch_cached": pa.array(reused),
             "batch_raw": found["raw"],
         }
+        own = [found[name] for name in self._own]
+        self._content.add(pa.RecordBatch.from_arrays([*own, outcome, found["raw"]], schema=self._hashed))
         columns = [rows[name] for name in rows.schema.names if name not in _HIDDEN]
-        columns += [found[name] for name in self._own]
+        columns += own
         columns += [_as(added[field.name], field.type) for field in tables.OUTPUT]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+    def data_version(self) -> str:
+        """Hash of what is in the table: the snapshot's, which the planner made, and that of the rest."""
+        return hashlib.sha256(f"{self._snapshot_id}/{self._content.hexdigest()}".encode()).hexdigest()[:32]
 
     def _outcome(self, found: pa.RecordBatch, requests: NDArray[np.int64]) -> pa.Array:
         without = pa.array(np.where(requests < 0, str(Outcome.ERRORED), str(Outcome.CANCELED)))
@@ -285,17 +298,16 @@ def _landing(ledger: Ledger, plan: PlanRecord, table: _Table, path: str, size_by
     """The figures of a landed table."""
     shards = [shard for shard in shards_of(ledger, plan) if shard is not None]
     sent = [shard for shard in shards if shard.last.batch_id is not None]
-    summaries = [shard.last.summary for shard in shards if shard.last.summary is not None]
-    costs = [summary.cost_pico_usd for summary in summaries]
-    standards = [summary.standard_pico_usd for summary in summaries]
-    cost = None if None in costs else to_usd(sum(one or 0 for one in costs))
-    standard = None if None in standards else to_usd(sum(one or 0 for one in standards))
+    spent = Spending.of(shards)
     times = [shard.last.batch_times for shard in sent if shard.last.batch_times is not None]
     return Landing(
         ref=plan.ref,
         plan_id=plan.plan_id,
         code_version=plan.code_version,
         output_schema=plan.output_schema,
+        prompt_fingerprint=plan.prompt_fingerprint,
+        prompt_columns=plan.prompt_columns,
+        data_version=table.data_version(),
         path=path,
         planned_rows=plan.rows,
         rows=table.rows,
@@ -303,14 +315,14 @@ def _landing(ledger: Ledger, plan: PlanRecord, table: _Table, path: str, size_by
         requests=plan.requests,
         reused=plan.reused + sum(_taken_over(shard) for shard in shards),
         folded=plan.rows - plan.unrenderable - plan.requests,
-        attempts=sum(shard.spec.requests for shard in sent),
-        input_tokens=sum(summary.input_tokens for summary in summaries),
-        cached_tokens=sum(summary.cached_tokens for summary in summaries),
-        output_tokens=sum(summary.output_tokens for summary in summaries),
-        cost_usd=cost,
-        standard_usd=standard,
-        saved_usd=None if cost is None or standard is None else standard - cost,
-        rate_source=summaries[0].rate_source if summaries else plan.estimate.rate_source,
+        attempts=spent.attempts,
+        input_tokens=spent.input_tokens,
+        cached_tokens=spent.cached_tokens,
+        output_tokens=spent.output_tokens,
+        cost_usd=spent.cost_usd,
+        standard_usd=spent.standard_usd,
+        saved_usd=spent.saved_usd,
+        rate_source=spent.rate_source or plan.estimate.rate_source,
         estimate=plan.estimate,
         turnaround_seconds=(
             (max(ended for _, ended in times) - min(created for created, _ in times)).total_seconds() if times else None

@@ -5,6 +5,7 @@ The order is: head read, source read, draft written, open marker, plan, shards o
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from batch_assets import tables
 from batch_assets.content_hash import ContentHash
@@ -23,7 +25,7 @@ from batch_assets.errors import InputError
 from batch_assets.fingerprint import Fingerprinter, shard_id
 from batch_assets.ledger import new_writer
 from batch_assets.planner import Planner, ShardCutter, in_batches
-from batch_assets.records import PlanRecord, PlanRef, ShardSpec
+from batch_assets.records import Outcome, PlanRecord, PlanRef, ShardSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -122,6 +124,7 @@ class _Draft:
     _paths: list[str] = field(default_factory=list)
     _stack: ExitStack = field(default_factory=ExitStack)
     _reused: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=list)
+    _reused_failures: int = 0
 
     def __post_init__(self) -> None:
         self.folder = self.ledger.new_draft(self.ref.asset, self.ref.partition)
@@ -192,6 +195,9 @@ class _Draft:
             on_change=spec.on_change,
             on_ambiguous=spec.on_ambiguous,
             refresh=self.refresh,
+            prompt_fingerprint=hashlib.sha256(spec.prompt.identity.encode()).hexdigest()[:16],
+            prompt_columns=tuple(sorted(spec.prompt.columns or (schema.names if schema is not None else ()))),
+            reused_failures=self._reused_failures,
         )
 
     def _open(self, name: str, stack: ExitStack) -> BinaryIO:
@@ -245,6 +251,8 @@ class _Draft:
             writer = stack.enter_context(tables.TableWriter(stream, schema))
             for batch in self.reuse.copy(self.ledger, locations, numbers):
                 writer.write(batch.cast(schema))
+                succeeded = pc.sum(pc.equal(batch["outcome"], str(Outcome.SUCCEEDED))).as_py()
+                self._reused_failures += batch.num_rows - succeeded
         return len(numbers)
 
     def _specs(self, lanes: list[_Lane], overhead_bytes: int, budget: Budget) -> tuple[ShardSpec, ...]:

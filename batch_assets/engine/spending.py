@@ -1,0 +1,65 @@
+"""What the batches of a partition have cost, from what each harvest recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from batch_assets.engine.status import shards_of
+from batch_assets.pricing import to_usd
+from batch_assets.records import PlanRef
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from decimal import Decimal
+
+    from batch_assets.ledger import Ledger
+    from batch_assets.records import Shard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """Every attempt counts, invalid and superseded ones too. USD are None where a rate is not known."""
+
+    attempts: int
+    """Requests sent."""
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    cost_usd: Decimal | None
+    standard_usd: Decimal | None
+    """The same tokens at standard price."""
+    rate_source: str | None
+    """None if nothing was harvested."""
+
+    @property
+    def saved_usd(self) -> Decimal | None:
+        """Standard price less cost."""
+        return None if self.cost_usd is None or self.standard_usd is None else self.standard_usd - self.cost_usd
+
+    @classmethod
+    def of(cls, shards: Iterable[Shard]) -> Spending:
+        """Of these shards together."""
+        shards = list(shards)
+        summaries = [shard.last.summary for shard in shards if shard.last.summary is not None]
+        costs = [summary.cost_pico_usd for summary in summaries]
+        standards = [summary.standard_pico_usd for summary in summaries]
+        return cls(
+            attempts=sum(shard.spec.requests for shard in shards if shard.last.batch_id is not None),
+            input_tokens=sum(summary.input_tokens for summary in summaries),
+            cached_tokens=sum(summary.cached_tokens for summary in summaries),
+            output_tokens=sum(summary.output_tokens for summary in summaries),
+            cost_usd=None if None in costs else to_usd(sum(one or 0 for one in costs)),
+            standard_usd=None if None in standards else to_usd(sum(one or 0 for one in standards)),
+            rate_source=summaries[0].rate_source if summaries else None,
+        )
+
+
+def spent_since(ledger: Ledger, ref: PlanRef, after: int) -> Spending:
+    """Of the partition's generations above `after`, up to that of `ref`: those that never landed cost money too."""
+    shards: list[Shard] = []
+    for generation in ledger.generations(ref.asset, ref.partition):
+        if after < generation <= ref.generation:
+            plan = ledger.plan(PlanRef(asset=ref.asset, partition=ref.partition, generation=generation))
+            shards += [shard for shard in shards_of(ledger, plan) if shard is not None]
+    return Spending.of(shards)
