@@ -28,7 +28,7 @@ from pydantic import BaseModel
 
 from batch_assets.dagster.checks import BatchChecks, check_specs, make_optional
 from batch_assets.dagster.io_manager import OWN_TABLES_KEY, store_tables
-from batch_assets.dagster.materializing import Source, materialize
+from batch_assets.dagster.materializing import PROVIDER_METADATA, Source, materialize
 from batch_assets.dagster.store import STORE_KEY
 from batch_assets.dagster.upstream import Upstream
 from batch_assets.engine import AssetSpec
@@ -139,7 +139,7 @@ def batch_asset(  # the long list is the public API
             "partitions_def": partitions_def,
             "backfill_policy": policy,
             "kinds": kinds if kinds is not None else {provider, "parquet"},
-            "metadata": {"batch_assets/provider": provider, "batch_assets/model": model, **(metadata or {})},
+            "metadata": {PROVIDER_METADATA: provider, "batch_assets/model": model, **(metadata or {})},
             "code_version": code_version or spec.code_version,
             "description": description or inspect.getdoc(function),
             "required_resource_keys": {provider, STORE_KEY, *parameters.resources},

@@ -120,5 +120,5 @@ def _data_version(landings: Sequence[Landing]) -> DataVersion:
     """Of the one table; in a run over several partitions, for which Dagster takes one, of all of them together."""
     if len(landings) == 1:
         return DataVersion(landings[0].data_version)
-    versions = "\n".join(f"{landing.ref.partition}={landing.data_version}" for landing in landings)
-    return DataVersion(hashlib.sha256(versions.encode()).hexdigest()[:32])
+    versions = sorted(f"{landing.ref.partition}={landing.data_version}" for landing in landings)
+    return DataVersion(hashlib.sha256("\n".join(versions).encode()).hexdigest()[:32])

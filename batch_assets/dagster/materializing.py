@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 _Kind = TypeVar("_Kind")
 
+PROVIDER_METADATA = "batch_assets/provider"
+"""On the definition of every batch asset."""
+
 _FOR_A_PERSON = (ConfigError, InputError, PlanRefused)
 """Another attempt by itself changes nothing."""
 
@@ -210,7 +213,13 @@ def materialize(
     preview_rows: int = 0,
 ) -> Iterator[Any]:
     """The body of a batch asset's step: the materialization, then the checks' results. Yields nothing if it parks."""
-    spec = replace(spec, asset=context.asset_key.to_user_string())
+    graph = context.job_def.asset_layer.asset_graph
+    above = [graph.get(key) for key in source.upstreams.values() if graph.has(key)]
+    spec = replace(
+        spec,
+        asset=context.asset_key.to_user_string(),
+        reads_batch_table=any(PROVIDER_METADATA in node.metadata for node in above),
+    )
     try:
         store = _resource(context, STORE_KEY, BatchStore)
         account = _resource(context, spec.provider, BatchProviderResource)  # type: ignore[type-abstract]  # any of them

@@ -152,7 +152,7 @@ class _Draft:
             for waits in (False, True)
         ]
         schema, stream = _with_schema(batches)
-        kept = spec.kept_columns(schema.names) if schema is not None else [spec.row_key]
+        kept = spec.kept_columns(schema) if schema is not None else [spec.row_key]
         if schema is not None:
             spec.prompt.check(schema.names)
         with self._stack:

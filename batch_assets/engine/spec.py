@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 import orjson
 
+from batch_assets import tables
 from batch_assets.errors import ConfigError, InputError
 from batch_assets.schema import RESERVED_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
 
     from batch_assets.prompts import Prompt
     from batch_assets.records import Request
@@ -33,7 +36,12 @@ class AssetSpec:
     schema: OutputSchema
     row_key: str
     output_columns: tuple[str, ...] | None = None
-    """Source columns that go to the output besides the row key; None for all."""
+    """Source columns that go to the output besides the row key; None for all but those of `reads_batch_table`."""
+    reads_batch_table: bool = False
+    """The rows come from another batch asset: what that one added to its table (`batch_outcome`, ...) is left out.
+
+    Rows that come with the metadata of such a table are known as such without it.
+    """
     max_cost_usd: Decimal | None = None
     max_attempts: int = 3
     """How often a request may be sent in one generation."""
@@ -93,7 +101,7 @@ class AssetSpec:
         if reserved:
             raise ConfigError(
                 f"{self.asset}: the source columns {reserved} start with {RESERVED_PREFIX!r}, which is kept for the "
-                "columns that batch_assets adds; rename them, or leave them out with `output_columns`"
+                "columns that batch_assets adds; rename them, or leave them out: `output_columns` names those to keep"
             )
         clash = sorted(set(source) & set(self.schema.fields.names))
         if clash:
@@ -102,8 +110,9 @@ class AssetSpec:
                 "leave the source columns out with `output_columns`"
             )
 
-    def kept_columns(self, source: Sequence[str]) -> list[str]:
+    def kept_columns(self, rows: pa.Schema) -> list[str]:
         """The source columns of the output, the row key among them. Raises InputError for one that is not there."""
+        source = list(rows.names)
         repeated = sorted({name for name in source if source.count(name) > 1})
         if repeated:
             raise InputError(
@@ -115,7 +124,8 @@ class AssetSpec:
                 "set `row_key` to one of them"
             )
         if self.output_columns is None:
-            kept = list(source)
+            from_batch = self.reads_batch_table or tables.LEDGER in (rows.metadata or {})
+            kept = [name for name in source if not (from_batch and name in tables.OUTPUT.names)]
         else:
             missing = [name for name in self.output_columns if name not in source]
             if missing:

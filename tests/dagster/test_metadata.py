@@ -220,7 +220,10 @@ def test_each_partition_of_a_range_has_its_figures_and_the_run_one_version(runs:
     assert runs(runs.queries, days="mo..we").success
     asset = classified(preview_rows=1)
     first = runs.events(asset, days="mo..tu")
-    assert [figures["preview"].splitlines()[2][:6] for figures in first.values()] == ["| mo-0", "| tu-0"]
+    assert {day: figures["preview"].splitlines()[2][:6] for day, figures in first.items()} == {
+        "mo": "| mo-0",
+        "tu": "| tu-0",
+    }
     assert first["mo"]["data_version"] != first["tu"]["data_version"]
     assert all("dagster/column_lineage" in figures for figures in first.values())
     assert runs.version("mo") == runs.version("tu")

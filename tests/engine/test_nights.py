@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from deployment import Engine
-from engine_nights import DATA, banking_days, edited, intent_spec, messages
+from engine_nights import DATA, banking_days, edited, intent_spec, messages, spec_of
 
 from batch_assets.engine import collect, plan_status
-from batch_assets.errors import BatchAssetsError, PlanRefused
+from batch_assets.errors import BatchAssetsError, ConfigError, PlanRefused
 from batch_assets.tables import OUTPUT
 
 real_texts = pytest.mark.skipif(not (DATA / "banking77.parquet").is_file(), reason=f"the real texts are not at {DATA}")
@@ -165,6 +165,18 @@ def test_partitions_and_assets_do_not_mix(engine: Engine) -> None:
 def test_output_columns_are_those_asked_for(engine: Engine) -> None:
     landing = engine.night(messages(3), intent_spec(output_columns=("note",)))
     assert engine.table(landing).column_names[:4] == ["id", "note", "intent", "urgency"]
+
+
+def test_what_a_batch_asset_above_added_is_not_carried_on(engine: Engine) -> None:
+    """So one batch asset reads another's table as it is; a column of the user's own with such a name is an error."""
+    above = engine.table(engine.night(messages(3), spec_of(str, "Say: {{ text }}", asset="above")))
+    below = engine.table(engine.night(above, intent_spec("Classify {{ response }}", asset="below")))
+    assert below.column_names[:6] == ["id", "text", "note", "response", "intent", "urgency"]
+    assert below.column_names.count("batch_outcome") == 1
+    with pytest.raises(ConfigError, match=r"batch_id.*output_columns"):
+        engine.plan(messages(2).rename_columns(["id", "text", "batch_id"]), intent_spec(asset="mine"))
+    with pytest.raises(ConfigError, match="batch_mine"):
+        engine.plan(above.append_column("batch_mine", above["text"]), intent_spec(asset="mine"))
 
 
 def test_a_plan_that_is_not_settled_does_not_land(engine: Engine) -> None:

@@ -53,15 +53,10 @@ def summarized(tickets: Upstream):
     return tickets.batches()
 
 
-@batch_asset(
-    prompt="Classify: {{ response }}",
-    output_type=Intent,
-    output_columns=["text", "response"],
-    group_name="nlp",
-    **COMMON,
-)
+@batch_asset(prompt="Classify: {{ response }}", output_type=Intent, group_name="nlp", **COMMON)
 def classified(summarized: Upstream):
-    return summarized.batches()
+    frame = summarized.frame()
+    return frame[frame["batch_outcome"] == "succeeded"]
 
 
 @batch_asset(name=RATED, prompt="How angry? {{ text }}", output_type=Mood, max_cost_usd="0.01", **COMMON)
