@@ -72,7 +72,7 @@ OPENAI_STRICT = SchemaDialect(
 
 def check_json_schema(schema: Node, dialect: SchemaDialect) -> None:
     """Raise SchemaError, naming the field and the cure, if `schema` (a strict form) is outside of `dialect`."""
-    for path, node, depth in _nodes(schema, schema, "", 0):
+    for path, node, depth in schema_nodes(schema):
         _check_keywords(path, node, dialect)
         _check_enum(path, node, dialect)
         if dialect.max_depth is not None and depth > dialect.max_depth:
@@ -81,6 +81,11 @@ def check_json_schema(schema: Node, dialect: SchemaDialect) -> None:
                 "Flatten the model."
             )
     _check_totals(schema, dialect)
+
+
+def schema_nodes(schema: Node) -> Iterator[tuple[str, Node, int]]:
+    """Every node of a strict form: the path of its field, the node, its depth in objects."""
+    return _nodes(schema, schema, "", 0)
 
 
 def _nodes(node: Node, root: Node, path: str, depth: int) -> Iterator[tuple[str, Node, int]]:

@@ -205,10 +205,17 @@ def _failed(message: str, code: str = "invalid") -> Verdict:
 
 
 def _authenticate(request: Request) -> None:
-    """Any token will do, but for `sk-invalid...`."""
+    """Any token will do, but for `sk-invalid...`; any project, but for `nonexistent...`."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer" or not token.strip() or token.startswith("sk-invalid"):
         raise GoogleRefused(401)
+    project, location = (request.path_params.get(name, "") for name in ("project", "location"))
+    if project.startswith("nonexistent"):
+        raise GoogleRefused(
+            403,
+            "Permission 'aiplatform.batchPredictionJobs.list' denied on resource "
+            f"'//aiplatform.googleapis.com/projects/{project}/locations/{location}' (or it may not exist).",
+        )
 
 
 def _asked(request: Request, operation: str) -> list[Fault]:

@@ -23,6 +23,7 @@ import orjson
 from anthropic.types.messages import MessageBatch
 
 from batch_assets.admission import QueueLimits
+from batch_assets.dialects import schema_nodes
 from batch_assets.errors import Ambiguous, ConfigError, SchemaError, Transient
 from batch_assets.providers.anthropic_lines import read_custom_id, read_result
 from batch_assets.providers.anthropic_parts import PARTS
@@ -110,9 +111,10 @@ def _check_schema(schema: dict[str, Any]) -> None:
         raise SchemaError(f"the output type cannot be expressed for Anthropic: {error}") from error
     unions = orjson.dumps(transformed).count(b'"anyOf":[')
     if unions > _MAX_UNIONS:
+        named = dict.fromkeys(path for path, node, _ in schema_nodes(schema) if "anyOf" in node and path)
         raise SchemaError(
             f"the output type has {unions} optional fields or unions; Anthropic takes {_MAX_UNIONS}. Give some of them "
-            "a value that means `none`, an empty text say, or split the type"
+            f"a value that means `none`, an empty text say, or split the type: {', '.join(named)}"
         )
 
 
@@ -185,6 +187,12 @@ class AnthropicProvider:
         """Refuse what the batch API would refuse. Raises ConfigError."""
         if request.endpoint != "chat":
             raise ConfigError(f"`endpoint` is {request.endpoint!r}; Anthropic's batches take `chat` only")
+        if not request.model:
+            raise ConfigError("`model` is empty; name the provider's model, `claude-haiku-4-5` say")
+        if (tier := request.params.get("service_tier")) not in (None, "auto", "standard_only"):
+            raise ConfigError(
+                f"`params` holds service_tier={tier!r}; Anthropic's batches take `auto` or `standard_only`"
+            )
         if not request.max_output_tokens:
             raise ConfigError("`max_output_tokens` is not set; Anthropic needs it with every request")
         for param in request.params:

@@ -43,6 +43,8 @@ _PROCESSING_SECONDS = 600.0
 
 _REFUSED_PARAMS = {
     "stream": "a batch has no stream",
+    "stream_options": "a batch has no stream",
+    "instructions": "set `system`",
     "n": "a row has one response",
     "messages": "the prompt makes the messages",
     "input": "the prompt makes the input",
@@ -126,6 +128,10 @@ class OpenAIProvider:
         for param, cure in _REFUSED_PARAMS.items():
             if param in request.params:
                 raise ConfigError(f"`params` holds {param!r}, which cannot be set there: {cure}")
+        if request.endpoint == "responses" and "reasoning_effort" in request.params:
+            raise ConfigError(
+                "`params` holds 'reasoning_effort', which the Responses API calls reasoning={\"effort\": ...}"
+            )
         if not request.model:
             raise ConfigError("`model` is empty; name the provider's model, `gpt-5-mini` say")
         if request.json_schema is not None:

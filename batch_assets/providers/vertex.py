@@ -18,7 +18,7 @@ import re
 import secrets
 import tempfile
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,8 @@ from batch_assets.providers.google import (
     storage_client,
 )
 from batch_assets.providers.http import retried, split_lines
-from batch_assets.records import BatchInfo, BatchPhase, Ending, InputFile, Limits
+from batch_assets.providers.vertex_jobs import job_info
+from batch_assets.records import BatchInfo, BatchPhase, InputFile, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,31 +63,12 @@ _LISTED_DAYS = 30
 _ANCHOR_DAYS = 20
 """The newest job is looked for in fewer days than are listed, so that it is listed when it is looked for again."""
 _LONGEST_NAME = 128
+_OTHERS = ("anthropic", "claude", "meta", "llama", "mistral", "deepseek-ai", "qwen")
+"""Publishers and models whose batches at Vertex AI have other lines (Claude's: four jobs at a time)."""
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _CHUNK_BYTES = 8 << 20
+_LOCATION = re.compile(r"global|[a-z]{2}|[a-z]+-[a-z]+\d+")
 _PREDICTIONS = re.compile(r"predictions?\.(?:jsonl|results)(?:-(\d+)-of-(\d+))?")
-
-_PHASES = {
-    "JOB_STATE_QUEUED": BatchPhase.RUNNING,
-    "JOB_STATE_PENDING": BatchPhase.RUNNING,
-    "JOB_STATE_RUNNING": BatchPhase.RUNNING,
-    "JOB_STATE_PAUSED": BatchPhase.RUNNING,
-    "JOB_STATE_UPDATING": BatchPhase.RUNNING,
-    "JOB_STATE_CANCELLING": BatchPhase.CANCELING,
-    "JOB_STATE_SUCCEEDED": BatchPhase.ENDED,
-    "JOB_STATE_PARTIALLY_SUCCEEDED": BatchPhase.ENDED,
-    "JOB_STATE_FAILED": BatchPhase.ENDED,
-    "JOB_STATE_CANCELLED": BatchPhase.ENDED,
-    "JOB_STATE_EXPIRED": BatchPhase.ENDED,
-}
-_ENDINGS = {
-    "JOB_STATE_SUCCEEDED": Ending.COMPLETED,
-    "JOB_STATE_PARTIALLY_SUCCEEDED": Ending.COMPLETED,
-    "JOB_STATE_FAILED": Ending.FAILED,
-    "JOB_STATE_CANCELLED": Ending.CANCELED,
-    "JOB_STATE_EXPIRED": Ending.EXPIRED,
-}
-_EXHAUSTED, _DENIED = 8, 7  # google.rpc.Code
 
 
 class VertexProvider:
@@ -161,6 +143,10 @@ class VertexProvider:
             return given() if callable(given) else given
         return storage_client(self.name, self._project, self._credentials, emulator=self._emulator)
 
+    @property
+    def _place(self) -> str:
+        return f"project {self._project!r}, location {self._location!r}"
+
     def _check_settings(self) -> None:
         for setting, value in (("project", self._project), ("location", self._location)):
             if not value:
@@ -168,6 +154,11 @@ class VertexProvider:
                     f"the provider {self.name!r} has no `{setting}`: set it in its resource, or the environment "
                     f"variable GOOGLE_CLOUD_{setting.upper()}"
                 )
+        if not _LOCATION.fullmatch(self._location):
+            raise ConfigError(
+                f"the provider {self.name!r} has {self._location!r} as `location`; write a region, `europe-west4` say, "
+                "or `eu`, `us` or `global`"
+            )
         if not re.fullmatch(r"gs://[^/]+(/.+)?", self._folder):
             raise ConfigError(
                 f"the provider {self.name!r} has {self._folder!r} as `gcs_folder`; write gs://bucket/folder"
@@ -189,6 +180,12 @@ class VertexProvider:
     def check(self, request: Request) -> None:
         """Refuse what the batch API would refuse. Raises ConfigError."""
         check_request(request)
+        publisher = request.model.rpartition("publishers/")[2].partition("/")[0]
+        if publisher.startswith(_OTHERS):
+            raise ConfigError(
+                f"`model` is {request.model!r}; only Gemini's batches are spoken here. For Claude take an "
+                "AnthropicBatchResource"
+            )
 
     def envelope(self, request: Request) -> LineEnvelope:
         """The constant part of the request lines."""
@@ -210,9 +207,9 @@ class VertexProvider:
         wanted = f'labels.{OURS[0]}={OURS[1]} AND create_time>"{since}"'
 
         def read() -> list[BatchInfo]:
-            with reading(self.name, "listing its batch jobs"):
+            with reading(self.name, f"listing the batch jobs of {self._place}"):
                 found = self._client.batches.list(config={"filter": wanted, "page_size": 100})
-                return [self._info(job) for job in found]
+                return [job_info(job) for job in found]
 
         return sorted(retried(read, self._max_retries), key=lambda job: job.created_at, reverse=True)
 
@@ -220,8 +217,8 @@ class VertexProvider:
         """One job."""
 
         def read() -> BatchInfo:
-            with reading(self.name, f"reading batch job {batch_id}"):
-                return self._info(self._client.batches.get(name=self._resource(batch_id)))
+            with reading(self.name, f"reading batch job {batch_id} of {self._place}"):
+                return job_info(self._client.batches.get(name=self._resource(batch_id)))
 
         return retried(read, self._max_retries)
 
@@ -252,7 +249,7 @@ class VertexProvider:
             raise ConfigError(f"the namespace makes {stamp!r} longer than {_LONGEST_NAME} characters; shorten it")
         source = input_file or ""
         client = self._client
-        with creating(self.name, "creating a batch job"):
+        with creating(self.name, f"creating a batch job in {self._place}"):
             job = client.batches.create(
                 model=request.model,
                 src=source,
@@ -279,34 +276,6 @@ class VertexProvider:
 
     def _resource(self, batch_id: str) -> str:
         return f"projects/{self._project}/locations/{self._location}/batchPredictionJobs/{batch_id}"
-
-    def _info(self, job: Any) -> BatchInfo:
-        state = str(job.state.value) if job.state is not None else "JOB_STATE_UNSPECIFIED"
-        stats, error = job.completion_stats, job.error
-        completed, failed, left = (
-            (stats and _count(getattr(stats, name)))
-            for name in ("successful_count", "failed_count", "incomplete_count")
-        )
-        unexecuted = state == "JOB_STATE_FAILED" and not completed
-        output = job.output_info.gcs_output_directory if job.output_info else None
-        return BatchInfo(
-            batch_id=str(job.name).rpartition("/")[2],
-            phase=_PHASES.get(state, BatchPhase.UNKNOWN),
-            raw_status=state,
-            created_at=job.create_time.astimezone(UTC),
-            stamp=job.display_name,
-            input_file=job.src.gcs_uri[0] if job.src and job.src.gcs_uri else None,
-            result_files=(output,) if output else (),
-            total=None if completed is None else completed + (failed or 0) + (left or 0) or None,
-            completed=completed,
-            failed=failed,
-            ending=_ENDINGS.get(state),
-            ended_at=job.end_time.astimezone(UTC) if job.end_time else None,
-            error_code=str(error.code) if error and error.code else None,
-            error_message=error.message if error else None,
-            queue_full=unexecuted and error is not None and error.code == _EXHAUSTED,
-            blocked=unexecuted and error is not None and error.code == _DENIED,
-        )
 
     @cached_property
     def _google_time(self) -> datetime:
@@ -413,11 +382,6 @@ class VertexProvider:
     def parse(self, line: bytes) -> ResultLine:
         """A whole result line. Raises ValueError."""
         return read_labelled(line)
-
-
-def _count(value: int | None) -> int | None:
-    """-1 is unknown."""
-    return None if value is None or value < 0 else int(value)
 
 
 def _split(url: str) -> tuple[str, str]:

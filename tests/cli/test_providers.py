@@ -70,7 +70,7 @@ def test_a_file_through_every_provider(shell: Shell, here: Here, provider: tuple
         ("opnai", [], ["'opnai' is not known", "'anthropic', 'azure'"]),
         ("vertex", [], ["needs the setting 'gcs_folder'", "--provider-option gcs_folder=..."]),
         ("vertex", ["gcs_folder=gs://bucket"], ["`project`", "GOOGLE_CLOUD_PROJECT"]),
-        ("vertex", ["gcs_folder=/tmp", "project=p", "location=l"], ["'/tmp' as `gcs_folder`; write gs://bucket"]),
+        ("vertex", ["gcs_folder=/tmp", "project=p", "location=eu"], ["'/tmp' as `gcs_folder`; write gs://bucket"]),
         ("azure", [], ["Azure OpenAI", "set `base_url`"]),
         ("gateway", ["base_url=somewhere"], ["'somewhere'", "https://host/v1"]),
         ("openai", ["location=eu"], ["has no setting 'location'", "'base_url'", "'organization'"]),

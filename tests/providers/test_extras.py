@@ -36,7 +36,7 @@ def messages() -> None: ...
 said = {}
 for name, resource in {
     "gemini": GeminiBatchResource(api_key="k"),
-    "vertex": VertexBatchResource(project="p", location="l", gcs_folder="gs://b", base_url="http://127.0.0.1:1"),
+    "vertex": VertexBatchResource(project="p", location="eu", gcs_folder="gs://b", base_url="http://127.0.0.1:1"),
     "mistral": MistralBatchResource(api_key="k"),
 }.items():
     answers = build_batch_asset(

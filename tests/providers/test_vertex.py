@@ -202,7 +202,7 @@ def test_thoughts_are_paid_for_and_not_shown() -> None:
 
 
 def test_settings_that_are_wrong_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    right: dict[str, Any] = {"project": "p", "location": "l", "gcs_folder": "gs://bucket/folder"}
+    right: dict[str, Any] = {"project": "p", "location": "eu", "gcs_folder": "gs://bucket/folder"}
     VertexProvider(**right, credentials=Credentials(token=SECRET)).check_credentials()
     VertexProvider(**right, base_url="http://127.0.0.1:1").check_credentials()
     for wrong in ({"project": ""}, {"location": ""}, {"gcs_folder": "/tmp"}):
@@ -224,7 +224,7 @@ def test_an_emulator_needs_its_address_alone(batch_emulator: Emulator, monkeypat
     for name in ("STORAGE_EMULATOR_HOST", "GOOGLE_VERTEX_BASE_URL"):
         monkeypatch.delenv(name)
     url = batch_emulator.vertex_base_url
-    provider = VertexProvider(project="p", location="l", gcs_folder="gs://bucket/folder", base_url=url)
+    provider = VertexProvider(project="p", location="eu", gcs_folder="gs://bucket/folder", base_url=url)
     bench = Bench(provider=provider, emulator=batch_emulator, model="gemini-3-flash-preview", emulated="vertex")
     assert {result.outcome for result in bench.run(texts(3))} == {Outcome.SUCCEEDED}
 
@@ -242,6 +242,6 @@ def test_a_long_namespace_is_refused(bench: Bench, provider: VertexProvider) -> 
 
 def test_without_the_sdk_the_install_line_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "google.genai", None)
-    provider = VertexProvider(project="p", location="l", gcs_folder="gs://bucket/folder")
+    provider = VertexProvider(project="p", location="eu", gcs_folder="gs://bucket/folder")
     with pytest.raises(ConfigError, match=r'pip install "batch-assets\[vertex\]"'):
         provider.check_credentials()

@@ -1,0 +1,135 @@
+"""What a batch API would refuse is refused when definitions load; what is wrong with an account is said in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field, create_model
+
+from batch_assets.emulator import Emulator
+from batch_assets.engine import submit_waiting
+from batch_assets.errors import ConfigError, SchemaError
+from batch_assets.lifecycle import State
+from batch_assets.provider_contract.contract import SECRET, Bench
+from batch_assets.provider_contract.nights import Nights
+from batch_assets.providers.protocol import Provider
+from batch_assets.providers.registry import make_provider
+from batch_assets.records import Request
+from batch_assets.schema import OutputSchema
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning",  # the storage client's connections
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+GOOGLE = {"project": "p", "location": "eu", "gcs_folder": "gs://bucket/batches"}
+
+
+def offline(name: str) -> Provider:
+    needed = {"vertex": GOOGLE, "azure": {"base_url": "https://x.example/v1"}, "realtime": {"dialect": "deepseek"}}
+    return make_provider(name, needed.get(name))
+
+
+def refused(name: str, said: str, **request: Any) -> None:
+    with pytest.raises(ConfigError, match=said):
+        offline(name).check(Request(**{"model": "m", "max_output_tokens": 10, **request}))
+
+
+NAMES = ["openai", "anthropic", "gemini", "vertex", "mistral", "azure", "groq", "realtime"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_requests_that_no_batch_takes(name: str) -> None:
+    offline(name).check(Request(model="m", max_output_tokens=10, system="Be kind."))
+    refused(name, "'stream'", params={"stream": True})
+    refused(name, "`model` is empty", model="")
+    refused(name, "'model'", params={"model": "other"})
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "request_"),
+    [
+        ("anthropic", "`max_output_tokens`", {"max_output_tokens": None}),
+        ("anthropic", "'temperature', which the API version 2026-10-21", {"params": {"temperature": 0}}),
+        ("anthropic", "service_tier='flex'.*`standard_only`", {"params": {"service_tier": "flex"}}),
+        ("anthropic", "'speed'.*refuses", {"params": {"speed": "fast"}}),
+        ("anthropic", "`chat` only", {"endpoint": "embeddings"}),
+        ("openai", "'reasoning_effort'.*effort", {"endpoint": "responses", "params": {"reasoning_effort": "low"}}),
+        ("openai", "'n', .*one response", {"params": {"n": 2}}),
+        ("groq", "takes `chat`", {"endpoint": "responses"}),
+        ("gemini", "'cachedContent'", {"params": {"cachedContent": "x"}}),
+        ("vertex", "'cached_content'.*Vertex AI refuses", {"params": {"cached_content": "x"}}),
+        ("vertex", "'candidateCount'", {"params": {"candidateCount": 3}}),
+        ("vertex", "AnthropicBatchResource", {"model": "claude-haiku-4-5"}),
+        ("vertex", "AnthropicBatchResource", {"model": "publishers/anthropic/models/claude-haiku-4-5"}),
+        ("mistral", "`random_seed`", {"params": {"seed": 1}}),
+        ("mistral", "`chat` or `embeddings`", {"endpoint": "responses"}),
+    ],
+)
+def test_requests_that_one_provider_does_not_take(name: str, said: str, request_: dict[str, Any]) -> None:
+    refused(name, said, **request_)
+
+
+class Strange(BaseModel):
+    size: Literal["small", "large"]
+    tags: set[str] = Field(description="What it is about")
+
+
+@pytest.mark.parametrize("name", ["openai", "gemini", "vertex", "mistral", "azure"])
+def test_a_schema_outside_of_the_subset_names_the_field(name: str) -> None:
+    schema = OutputSchema.of(Strange)
+    with pytest.raises(SchemaError, match=r"'tags'.*'uniqueItems'"):
+        offline(name).check(Request(model="m", json_schema=schema.json_schema))
+
+
+def test_too_many_optional_fields_for_anthropic_are_named() -> None:
+    fields: dict[str, Any] = {f"field_{number}": (str | None, ...) for number in range(17)}
+    schema = OutputSchema.of(create_model("Wide", **fields))
+    with pytest.raises(SchemaError, match=r"17 optional fields.*field_0, field_1, .*field_16"):
+        offline("anthropic").check(Request(model="m", max_output_tokens=10, json_schema=schema.json_schema))
+
+
+# ---------------------------------------------------------------- accounts
+
+WRONG: list[tuple[str, dict[str, str], str, list[str]]] = [
+    ("openai", {}, "OPENAI_API_KEY", ["openai", "401"]),
+    ("anthropic", {}, "ANTHROPIC_API_KEY", ["anthropic", "401"]),
+    ("gemini", {}, "GEMINI_API_KEY", ["gemini", "401", "API key not valid"]),
+    ("mistral", {"server_url": "{}/mistral"}, "MISTRAL_API_KEY", ["mistral", "401"]),
+    ("vertex", {**GOOGLE, "project": "nonexistent-one"}, "", ["vertex", "403", "projects/nonexistent-one"]),
+    ("vertex", {**GOOGLE, "gcs_folder": "gs://nonexistent/x"}, "", ["gs://nonexistent/x", "bucket does not exist"]),
+    ("vertex", {**GOOGLE, "gcs_folder": "gs://forbidden/x"}, "", ["gs://forbidden/x", "storage.objects.create access"]),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "key", "said"), WRONG, ids=lambda value: str(value)[:40])
+def test_a_wrong_account_is_said_in_one_line(  # noqa: PLR0917
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    name: str,
+    settings: dict[str, str],
+    key: str,
+    said: list[str],
+) -> None:
+    """The night waits with it: nothing was sent, and it goes on when that is put right."""
+    if key:
+        monkeypatch.setenv(key, f"sk-invalid-{SECRET}")
+    provider = make_provider(name, {key: value.format(emulator.url) for key, value in settings.items()})
+    nights = Nights(Bench(provider=provider, emulator=emulator, model="gemini-3-flash", emulated=name), tmp_path)
+    nights.plan(["a text"])
+    assert submit_waiting(nights.ledger, provider, log=nights.log.append) == 0
+    (shard,) = nights.ledger.open_shards(provider.account)
+    reason = shard.last.reason or ""
+    assert (shard.state, shard.last.whole_account) == (State.BLOCKED, True)
+    assert all(words in reason for words in said), reason
+    assert "\n" not in reason
+    assert SECRET not in reason
+    assert emulator.bill() == {}
+
+
+def test_a_location_that_is_none_is_named() -> None:
+    for location in ("Frankfurt", "europe", "gs://x"):
+        with pytest.raises(ConfigError, match=f"'{location}' as `location`; write a region, `europe-west4` say"):
+            make_provider("vertex", {**GOOGLE, "location": location}).check_credentials()
