@@ -6,19 +6,27 @@ from types import TracebackType
 from typing import Self
 
 from batch_assets.emulator.client import Controls
-from batch_assets.emulator.server import Server
+from batch_assets.emulator.server import Around, Server
 
 
 class Emulator(Controls):
     """A context manager: serves from `__enter__` (or `start`) to `__exit__` (or `stop`).
 
     `state`: a folder that survives; None is a temporary one. `latency_seconds`: how long a batch takes; 0 means that
-    the next call sees it completed. `seed`: the order of result lines. `port` 0: any free one.
+    the next call sees it completed. `seed`: the order of result lines. `port` 0: any free one. `around` is put around
+    the ASGI application, to see what passes.
     """
 
     def __init__(
-        self, state: Path | None = None, *, latency_seconds: float = 2.0, seed: int = 0, port: int = 0
+        self,
+        state: Path | None = None,
+        *,
+        latency_seconds: float = 2.0,
+        seed: int = 0,
+        port: int = 0,
+        around: Around | None = None,
     ) -> None:
+        self._around = around
         self._state = state
         self._latency_seconds = latency_seconds
         self._seed = seed
@@ -35,7 +43,11 @@ class Emulator(Controls):
     def start(self) -> Self:
         """Raises PortInUseError, StateInUseError."""
         self._server = Server(
-            port=self._port, state=self._state, latency_seconds=self._latency_seconds, seed=self._seed
+            port=self._port,
+            state=self._state,
+            latency_seconds=self._latency_seconds,
+            seed=self._seed,
+            around=self._around,
         )
         self._port = self._server.port  # a restart keeps it
         self._thread = threading.Thread(target=self._server.run, name="emulator", daemon=True)

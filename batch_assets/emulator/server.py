@@ -2,12 +2,14 @@
 
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from batch_assets.emulator import control
 from batch_assets.emulator.anthropic_wire import AnthropicWire
@@ -21,6 +23,9 @@ from batch_assets.emulator.vertex_wire import VertexWire
 from batch_assets.emulator.wire import Wire
 
 HOST = "127.0.0.1"
+
+Around: TypeAlias = Callable[[ASGIApp], ASGIApp]
+"""What is put around the application, to see what passes."""
 
 
 class PortInUseError(Exception):
@@ -55,7 +60,9 @@ def listen(port: int) -> socket.socket:
 class Server:
     """An emulation that is being served. `run` blocks until `stop` (any thread) or SIGINT/SIGTERM (main thread)."""
 
-    def __init__(self, *, port: int, state: Path | None, latency_seconds: float, seed: int) -> None:
+    def __init__(
+        self, *, port: int, state: Path | None, latency_seconds: float, seed: int, around: Around | None = None
+    ) -> None:
         self._listener = listen(port)
         try:
             self.emulation = Emulation(folder=state, latency_seconds=latency_seconds, seed=seed, wires=wires())
@@ -65,8 +72,9 @@ class Server:
         routes: list[BaseRoute] = [*control.routes(self.emulation), *GcsCalls(self.emulation).routes()]
         for wire in self.emulation.wires.values():
             routes += wire.routes(self.emulation)
+        application: ASGIApp = Starlette(routes=routes)
         config = uvicorn.Config(
-            Starlette(routes=routes),
+            around(application) if around is not None else application,
             http=BreakableProtocol,
             ws="none",
             loop="asyncio",

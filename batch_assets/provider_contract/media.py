@@ -33,7 +33,7 @@ class MediaContract(Contract):
 
     def test_all_that_the_provider_takes_is_taken(self, bench: Bench) -> None:
         form = _form(bench)
-        contents = [form.content(parts)[0] for parts in _every_part(form)]
+        contents = [form.content(parts)[0] for parts in every_part(form)]
         plain = bench.run([TEXT])[0].input_tokens
         results = _run(bench, contents)
         assert [(result.outcome, result.error) for result in results] == [(Outcome.SUCCEEDED, None)] * len(contents)
@@ -42,7 +42,7 @@ class MediaContract(Contract):
     def test_a_line_with_parts_has_exactly_the_bytes_that_it_is_said_to_have(self, bench: Bench) -> None:
         form = _form(bench)
         envelope = bench.provider.envelope(bench.request(system="Be kind."))
-        contents = [form.content(parts)[0] for parts in _every_part(form)]
+        contents = [form.content(parts)[0] for parts in every_part(form)]
         for content, line in zip(contents, envelope.lines(["i" * 63] * len(contents), contents), strict=True):
             assert len(line) == envelope.overhead_bytes + len(content)
             assert line.count(b"\n") == 1
@@ -108,7 +108,7 @@ def _part(media_type: str, way: str) -> Image | Pdf:
     return Pdf(source) if media_type == PDF else Image(source)
 
 
-def _every_part(form: PartsForm) -> list[list[Part]]:
+def every_part(form: PartsForm) -> list[list[Part]]:
     """A prompt for each type in each way, and one with all of them."""
     images = [_part(kind, way) for way in sorted(form.limits.image_ways) for kind in sorted(form.limits.image_types)]
     pdfs = [_part(PDF, way) for way in sorted(form.limits.pdf_ways)]
