@@ -368,6 +368,13 @@ class PlanStatus:
     batch_ids: tuple[str, ...]
     reasons: tuple[str, ...]
     """What a person should know: blocks, holds."""
+    rows: int
+    failed_rows: int
+    """At most so many do not succeed, going by the results so far; exact where no rows share a request."""
+    invalid_rows: int
+    """At most so many have a response that does not fit."""
+    cost_usd: Decimal | None
+    """So far; None where a rate is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

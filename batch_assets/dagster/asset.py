@@ -44,6 +44,7 @@ MOST_PREVIEW_ROWS = 50
 """Metadata is kept in Dagster's event log and shown whole."""
 
 _SPEC = "batch_assets_spec"
+_CHECKS = "batch_assets_checks"
 _REFRESH = {
     "refresh": Field(
         bool, default_value=False, description="Buy every request of the run's partitions anew, finished ones too."
@@ -173,9 +174,19 @@ def spec_of(definition: object) -> AssetSpec | None:
     """What a batch asset is to the engine; None for any other definition."""
     if not isinstance(definition, AssetsDefinition) or not definition.is_executable:
         return None
-    compute = getattr(definition.node_def, "compute_fn", None)
-    spec = getattr(getattr(compute, "decorated_fn", None), _SPEC, None)
+    spec = _attached(definition, _SPEC)
     return spec if isinstance(spec, AssetSpec) else None
+
+
+def checks_of(definition: AssetsDefinition) -> BatchChecks | None:
+    """What the checks of a batch asset ask for; None where it has none."""
+    checks = _attached(definition, _CHECKS)
+    return checks if isinstance(checks, BatchChecks) else None
+
+
+def _attached(definition: AssetsDefinition, name: str) -> object:
+    compute = getattr(definition.node_def, "compute_fn", None)
+    return getattr(getattr(compute, "decorated_fn", None), name, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +211,7 @@ def _build(
     compute.__name__ = spec.asset.rsplit("/", 1)[-1]
     compute.__annotations__ = {"context": AssetExecutionContext}  # Dagster reads the class, not its name
     setattr(compute, _SPEC, spec)
+    setattr(compute, _CHECKS, checks)
     given = {key: value for key, value in options.items() if value is not None}
     if checks is not None:
         given["check_specs"] = check_specs(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from dagster import AssetExecutionContext, AssetsDefinition, EventLogRecord, PartitionsDefinition
 
-    from batch_assets.records import Landing
+    from batch_assets.records import Landing, PlanStatus
 
 ROWS = "every_row_accounted_for"
 SUCCESS = "success_rate"
@@ -129,6 +129,20 @@ def evaluate(
             continue
         for partition, verdict in found.items():
             yield _evaluation(spec, verdict, records.get(partition), partition=partition)
+
+
+def may_fail(status: PlanStatus, checks: BatchChecks | None, max_cost_usd: Decimal | None) -> bool:
+    """Whether a blocking check may fail on the table of a settled plan. From counts alone: False is certain."""
+    if checks is None or not checks.blocking:
+        return False
+    succeeded = status.rows - status.failed_rows
+    cost = status.cost_usd
+    over_budget = cost is not None and max_cost_usd is not None and cost > max_cost_usd
+    return (
+        over_budget
+        or succeeded < checks.min_success_rate * status.rows
+        or succeeded < checks.min_valid_rate * (succeeded + status.invalid_rows)
+    )
 
 
 # ---------------------------------------------------------------- verdicts

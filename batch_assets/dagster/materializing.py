@@ -16,6 +16,7 @@ from dagster import (
     RetryRequested,
 )
 
+from batch_assets.dagster.checks import may_fail
 from batch_assets.dagster.landing import Landings
 from batch_assets.dagster.parking import check_resumable, park, resumed_waits
 from batch_assets.dagster.providers import BatchProviderResource
@@ -162,12 +163,23 @@ class _Night:
         refused = [status for status in statuses if status.refused]
         if len(refs) == 1 and refused:
             raise PlanRefused(str(refused[0].refused))
-        if all(status.settled for status in statuses) and not refused and not self.failures:
+        if (
+            all(status.settled for status in statuses)
+            and not refused
+            and not self.failures
+            and not self._one_may_fail_all(statuses)
+        ):
             yield from self.land(refs)
             return
         if self.store.wait_seconds is not None:
             self._raise_waited(statuses)
         park(self.context, self.ledger, refs, statuses, hold=self.store.hold == "auto")
+
+    def _one_may_fail_all(self, statuses: list[PlanStatus]) -> bool:
+        """Whether a blocking check on one partition could fail the run of all: parked, it lands in a run of its own."""
+        if len(statuses) == 1 or self.store.wait_seconds is not None:
+            return False
+        return any(may_fail(status, self.checks, self.spec.max_cost_usd) for status in statuses)
 
     def _send(self, refs: list[PlanRef], statuses: list[PlanStatus]) -> list[PlanStatus]:
         if self.store.wait_seconds is None:

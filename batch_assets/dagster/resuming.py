@@ -21,6 +21,8 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
+from batch_assets.dagster.asset import checks_of, spec_of
+from batch_assets.dagster.checks import may_fail
 from batch_assets.dagster.parking import FAMILY_TAG, RESUMES_TAG, planned_assets
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ class Ready:
     wait: Wait
     ref: PlanRef
     alone: bool
-    """It will fail, or be planned again: in a run of its own."""
+    """It will or may fail, or be planned again: in a run of its own."""
 
     @property
     def key(self) -> AssetKey:
@@ -114,7 +116,7 @@ class Resumption:
                     continue
                 if family.covering(wait, ref) is not None or self.why_gone(wait.asset, ref.partition):
                     continue
-                alone = replan or bool(status and status.refused)
+                alone = replan or (status is not None and self._fails_alone(wait.asset, status))
                 ready[ref.partition].append(Ready(wait=wait, ref=ref, alone=alone))
         chosen: dict[tuple[bool, tuple[str, ...], tuple[AssetKey, ...]], list[list[Ready]]] = defaultdict(list)
         for partition, found in ready.items():
@@ -129,6 +131,14 @@ class Resumption:
             runs = self._runs(selection, entries_by_partition, alone=alone)
             requests += [_request(family, selection, entries) for entries in runs]
         return requests
+
+    def _fails_alone(self, asset: str, status: PlanStatus) -> bool:
+        """Whether the landing will fail, or a blocking check may: then no other partition is to fail with it."""
+        definition = self._graph.get(AssetKey.from_user_string(asset)).assets_def
+        spec = spec_of(definition)
+        if status.refused is not None or spec is None:
+            return status.refused is not None
+        return may_fail(status, checks_of(definition), spec.max_cost_usd)
 
     def _selection(self, family: Family, partition: str | None, entries: list[Ready]) -> tuple[AssetKey, ...] | None:
         """What to run; None if a run of the family has first to finish."""

@@ -6,8 +6,8 @@ from batch_assets.engine.collect import collect
 from batch_assets.engine.plan import plan_partition
 from batch_assets.engine.poll import poll_account
 from batch_assets.engine.spec import AssetSpec
-from batch_assets.engine.spending import Spending, spent_since
-from batch_assets.engine.status import plan_status
+from batch_assets.engine.spending import Spending
+from batch_assets.engine.status import plan_status, spent_since
 from batch_assets.engine.submit import submit_waiting
 from batch_assets.engine.wait import wait_for
 

@@ -1,19 +1,16 @@
-"""What the batches of a partition have cost, from what each harvest recorded."""
+"""What batches have cost, from what each harvest recorded."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from batch_assets.engine.status import shards_of
 from batch_assets.pricing import to_usd
-from batch_assets.records import PlanRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from decimal import Decimal
 
-    from batch_assets.ledger import Ledger
     from batch_assets.records import Shard
 
 
@@ -53,13 +50,3 @@ class Spending:
             standard_usd=None if None in standards else to_usd(sum(one or 0 for one in standards)),
             rate_source=summaries[0].rate_source if summaries else None,
         )
-
-
-def spent_since(ledger: Ledger, ref: PlanRef, after: int) -> Spending:
-    """Of the partition's generations above `after`, up to that of `ref`: those that never landed cost money too."""
-    shards: list[Shard] = []
-    for generation in ledger.generations(ref.asset, ref.partition):
-        if after < generation <= ref.generation:
-            plan = ledger.plan(PlanRef(asset=ref.asset, partition=ref.partition, generation=generation))
-            shards += [shard for shard in shards_of(ledger, plan) if shard is not None]
-    return Spending.of(shards)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from batch_assets.engine.spending import Spending
 from batch_assets.engine.watch import deletion_note
 from batch_assets.lifecycle import TERMINAL, State
-from batch_assets.records import PlanRecord, PlanRef, PlanStatus, Shard
+from batch_assets.records import Outcome, PlanRecord, PlanRef, PlanStatus, ResultSummary, Shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +58,8 @@ def generation_status(ledger: Ledger, ref: PlanRef) -> PlanStatus:
     )
     reasons = [f"shard {shard.spec.shard_id}: {shard.last.reason}" for shard in known if _needs_telling(shard)]
     reasons += [note for shard in known if (note := deletion_note(ledger, shard)) is not None]
+    summaries = [shard.last.summary for shard in known if shard.last.summary is not None]
+    failed, invalid = _failures(plan, summaries)
     return PlanStatus(
         ref=ref,
         plan_id=plan.plan_id,
@@ -67,7 +70,24 @@ def generation_status(ledger: Ledger, ref: PlanRef) -> PlanStatus:
         states=dict(Counter(str(shard.state) for shard in known)),
         batch_ids=tuple(shard.last.batch_id for shard in known if shard.last.batch_id),
         reasons=tuple(reasons),
+        rows=plan.rows,
+        failed_rows=plan.unrenderable + failed,
+        invalid_rows=invalid,
+        cost_usd=Spending.of(known).cost_usd,
     )
+
+
+def _failures(plan: PlanRecord, summaries: list[ResultSummary]) -> tuple[int, int]:
+    """Rows whose request did not succeed, and rows whose response does not fit, at most.
+
+    The counts are of requests: where one fails, all folded rows may be its.
+    """
+    reused_failures = plan.reused if plan.reused_failures is None else plan.reused_failures
+    outcomes: Counter[str] = sum((Counter(summary.outcomes) for summary in summaries), Counter())
+    failed = plan.requests - plan.reused - outcomes[Outcome.SUCCEEDED] + reused_failures
+    invalid = outcomes[Outcome.INVALID] + reused_failures
+    folded = plan.rows - plan.unrenderable - plan.requests
+    return failed + folded * bool(failed), invalid + folded * bool(invalid)
 
 
 def current_ref(ledger: Ledger, ref: PlanRef) -> PlanRef:
@@ -82,6 +102,16 @@ def current_ref(ledger: Ledger, ref: PlanRef) -> PlanRef:
 def is_current(ledger: Ledger, ref: PlanRef) -> bool:
     """Whether no newer plan of the partition has taken over."""
     return current_ref(ledger, ref) == ref
+
+
+def spent_since(ledger: Ledger, ref: PlanRef, after: int) -> Spending:
+    """Of the partition's generations above `after`, up to that of `ref`: those that never landed cost money too."""
+    shards: list[Shard] = []
+    for generation in ledger.generations(ref.asset, ref.partition):
+        if after < generation <= ref.generation:
+            plan = ledger.plan(PlanRef(asset=ref.asset, partition=ref.partition, generation=generation))
+            shards += [shard for shard in shards_of(ledger, plan) if shard is not None]
+    return Spending.of(shards)
 
 
 def _needs_telling(shard: Shard) -> bool:

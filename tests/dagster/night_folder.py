@@ -12,7 +12,7 @@ from world import World, world
 from batch_assets.emulator import Emulator
 
 
-def write_night(folder: Path, day: str, texts: list[str]) -> None:
+def write_night(folder: Path, day: str, texts: list[str | None]) -> None:
     """The source's file of one day."""
     rows = [{"id": f"{day}/{number}", "text": text} for number, text in enumerate(texts)]
     (folder / f"{day}.json").write_text(json.dumps(rows))

@@ -82,6 +82,24 @@ def test_one_refused_night_of_three_fails_alone(nights: Nights, night_world: Wor
     assert failed.tags["dagster/partition"] == "2025-01-02"
 
 
+def test_one_night_of_three_that_fails_a_blocking_check_fails_alone(nights: Nights, night_world: World) -> None:
+    write_night(nights.folder, "2025-01-02", [None, None, "My card is lost", "My card is lost"])
+    write_night(nights.folder, "2025-01-03", [None, "My card is lost", "Where is it?", "Where?"])  # just good enough
+    backfill = night_world.backfill(["tickets", "rated", "foot"], nights.days)
+    night_world.round(times=2)
+    nights.emulator.advance(3601)
+    assert night_world.until_ended(backfill) == "COMPLETED_FAILED"
+    assert night_world.progress(backfill)["rated"] == {"MATERIALIZED": 3}  # the table is there, to be looked at
+    assert night_world.progress(backfill)["foot"] == {"MATERIALIZED": 2, "FAILED": 1}
+    (failed,) = [run for run in night_world.runs() if run.status.value == "FAILURE"]
+    assert failed.tags["dagster/partition"] == "2025-01-02"
+    # Again: nothing is sent, all is settled at once, and still that night alone fails.
+    again = night_world.backfill(["rated", "foot"], nights.days)
+    assert night_world.until_ended(again) == "COMPLETED_FAILED"
+    assert night_world.progress(again)["foot"] == {"MATERIALIZED": 2, "FAILED": 1}
+    assert nights.bought == 8
+
+
 def test_one_night_whose_source_is_missing_fails_alone(nights: Nights, night_world: World) -> None:
     backfill = night_world.backfill(["tickets"], nights.days)
     assert night_world.until_ended(backfill) == "COMPLETED_SUCCESS"

@@ -9,7 +9,7 @@ import dagster as dg
 import pandas as pd
 from pydantic import BaseModel, Field
 
-from batch_assets.dagster import BatchStore, OpenAIBatchResource, Upstream, batch_asset, batch_definitions
+from batch_assets.dagster import BatchChecks, BatchStore, OpenAIBatchResource, Upstream, batch_asset, batch_definitions
 
 FOLDER = Path(__file__).parent
 DAYS = dg.DailyPartitionsDefinition("2025-01-01", end_date="2025-02-01")
@@ -59,7 +59,14 @@ def classified(summarized: Upstream):
     return frame[frame["batch_outcome"] == "succeeded"]
 
 
-@batch_asset(name=RATED, prompt="How angry? {{ text }}", output_type=Mood, max_cost_usd="0.01", **COMMON)
+@batch_asset(
+    name=RATED,
+    prompt="How angry? {{ text }}",
+    output_type=Mood,
+    max_cost_usd="0.01",
+    checks=BatchChecks(min_success_rate=0.75, blocking=True),
+    **COMMON,
+)
 def rated(tickets: Upstream):
     return tickets
 
