@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     _add_status(subparsers)
     _add_cancel(subparsers)
     _add_reconcile(subparsers)
+    _add_release(subparsers)
     _add_gc(subparsers)
     _add_emulator(subparsers)
     return top
@@ -126,6 +127,24 @@ def _add_reconcile(subparsers: Subparsers) -> None:
     )
     _add_provider(reconcile)
     _add_store(reconcile)
+
+
+def _add_release(subparsers: Subparsers) -> None:
+    release = subparsers.add_parser(
+        "release",
+        help="end by hand what holds on: a backfill that waits, or a submission in doubt",
+        description="Without arguments, list the backfills of the instance in DAGSTER_HOME that are held in progress. "
+        "With BACKFILL, end its hold: one that was canceled while the sensors were off ends at last. With --shard, "
+        "decide about a submission that is on hold because looking at the provider cannot settle it.",
+    )
+    release.add_argument("backfill", nargs="*", metavar="BACKFILL", help="id of a held backfill")
+    release.add_argument("--force", action="store_true", help="even if it is in progress: Dagster then fails it")
+    release.add_argument("--shard", metavar="SHARD", help="id of a shard on hold, as `status` shows it")
+    decision = release.add_mutually_exclusive_group()
+    decision.add_argument("--resubmit", action="store_true", help="send the shard again; it may be paid for twice")
+    decision.add_argument("--fail", action="store_true", help="give its rows up; the next night sends them again")
+    release.add_argument("--store", type=Path, metavar="DIR", help="the shard's store")
+    release.add_argument("--namespace", default="default", metavar="N", help="deployment (default: default)")
 
 
 def _add_gc(subparsers: Subparsers) -> None:

@@ -22,7 +22,7 @@ from dagster._core.storage.tags import BACKFILL_ID_TAG
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dagster import DagsterInstance
+    from dagster import DagsterInstance, RunRecord
 
 HOLD_TAG = "batch_assets/hold"
 """On the placeholder run; its value is the scope: store and namespace."""
@@ -83,6 +83,13 @@ def open_holds(instance: DagsterInstance, scope: str) -> dict[str, DagsterRun]:
         return {}
     runs = instance.get_runs(RunsFilter(tags={HOLD_TAG: scope}, statuses=[DagsterRunStatus.SUSPENDED]))
     return {run.tags[BACKFILL_ID_TAG]: run for run in runs}
+
+
+def all_holds(instance: DagsterInstance) -> list[RunRecord]:
+    """The placeholder runs of every store and namespace that are not released."""
+    if not hold_needed():
+        return []
+    return list(instance.get_run_records(RunsFilter(job_name=HOLD_JOB, statuses=[DagsterRunStatus.SUSPENDED])))
 
 
 def has_unfinished_runs(instance: DagsterInstance, backfill_ids: Iterable[str]) -> set[str]:

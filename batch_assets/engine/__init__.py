@@ -5,6 +5,7 @@ from batch_assets.engine.cancel import cancel_plan
 from batch_assets.engine.collect import collect
 from batch_assets.engine.plan import plan_partition
 from batch_assets.engine.poll import poll_account
+from batch_assets.engine.release import release_shard
 from batch_assets.engine.spec import AssetSpec
 from batch_assets.engine.spending import Spending
 from batch_assets.engine.status import plan_status, spent_since
@@ -20,6 +21,7 @@ __all__ = [
     "plan_partition",
     "plan_status",
     "poll_account",
+    "release_shard",
     "spent_since",
     "submit_waiting",
     "wait_for",

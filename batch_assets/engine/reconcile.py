@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from batch_assets.engine.cancel import cancel_surplus
 from batch_assets.engine.setbacks import close_without_results, failure
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _DAY_SECONDS = 86_400.0
 _HELD = "on hold"
+_SINCE = f"{_HELD}, since it may have been sent: "
 _BEYOND_ANCHOR = timedelta(seconds=300)
 """How far behind the anchor a listing is read, by the provider's clock: batches of one second come in any order."""
 
@@ -163,21 +164,35 @@ def is_held(shard: Shard) -> bool:
     return shard.state is State.AMBIGUOUS and (shard.last.reason or "").startswith(_HELD)
 
 
+def why_held(shard: Shard) -> str:
+    """What that person has been told."""
+    return (shard.last.reason or "").removeprefix(_SINCE)
+
+
 def _undecided(ledger: Ledger, shard: Shard, why: str, *, absences: int) -> Shard | None:
     """Looking says nothing: a person is told, and after the hold time `on_ambiguous` decides.
 
     `absences`: how many listings still count that showed no batch of the shard.
     """
-    held = ledger.age_seconds(shard.entered_at)
     policy = ledger.plan(shard.spec.plan).on_ambiguous
-    if policy != "hold" and held >= ledger.timing.hold_seconds:
-        if policy == "resubmit":
-            text = f"sent again, as `on_ambiguous` says, although it may have been sent: {why}"
-            return ledger.advance(shard, Event.ABSENT, reason=text, input_file=None, input_deleted=False)
-        text = f"given up, as `on_ambiguous` says; it may have been sent and paid for: {why}"
-        failed = failure(Outcome.ERRORED, text, "ambiguous", curable=True)
-        return close_without_results(ledger, shard, Event.REFUSE, failed)
-    reason = f"{_HELD}, since it may have been sent: {why}"
+    if policy != "hold" and ledger.age_seconds(shard.entered_at) >= ledger.timing.hold_seconds:
+        return end_hold(ledger, shard, policy, decided="as `on_ambiguous` says", why=why)
+    reason = f"{_SINCE}{why}"
     if shard.last.reason != reason or ledger.age_seconds(shard.since) >= ledger.timing.blocked_seconds:
         ledger.advance(shard, Event.NOTE, reason=reason, absences=absences)
     return None
+
+
+def end_hold(
+    ledger: Ledger, shard: Shard, policy: Literal["resubmit", "fail"], *, decided: str, why: str
+) -> Shard | None:
+    """End the wait of a submission that looking cannot settle: send it again, or give its rows up.
+
+    `decided` says who decided it. None if another process was first.
+    """
+    if policy == "resubmit":
+        text = f"sent again, {decided}, although it may have been sent: {why}"
+        return ledger.advance(shard, Event.ABSENT, reason=text, input_file=None, input_deleted=False)
+    text = f"given up, {decided}; it may have been sent and paid for: {why}"
+    failed = failure(Outcome.ERRORED, text, "ambiguous", curable=True)
+    return close_without_results(ledger, shard, Event.REFUSE, failed)

@@ -11,8 +11,11 @@ from catalogue import SUBJECTS
 from nights_with_faults import PARTITION, QUICK, REQUESTS, ROWS, Night, rows
 
 from batch_assets.admission import QueueLimits
+from batch_assets.cli import main
 from batch_assets.emulator import Emulator
 from batch_assets.engine import advance_account, plan_partition, plan_status, poll_account, submit_waiting
+from batch_assets.engine.reconcile import is_held
+from batch_assets.lifecycle import State
 from batch_assets.providers.openai import OpenAIProvider
 from batch_assets.records import PlanRecord
 
@@ -66,6 +69,31 @@ def test_what_on_ambiguous_decides_after_the_hold(emulator: Emulator, tmp_path: 
     assert emulator.bill()["openai"]["requests"] == right * REQUESTS // ROWS
     if policy == "fail":
         assert any("as `on_ambiguous` says" in error for error in table["batch_error"].to_pylist() if error)
+
+
+@pytest.mark.parametrize(("decision", "right"), [("--resubmit", ROWS), ("--fail", ROWS * 2 // 3)])
+def test_a_person_ends_the_hold_of_a_shard(
+    emulator: Emulator, tmp_path: Path, capfd: pytest.CaptureFixture[str], decision: str, right: int
+) -> None:
+    emulator.arm("drop", operation="batches.create")
+    night = night_of(emulator, tmp_path, "hold", 0.1)
+    plan = begin(night)
+    ambiguous = next(
+        shard for shard in night.ledger.open_shards(night.provider.account) if shard.state is State.AMBIGUOUS
+    )
+    arguments = ["release", "--store", str(tmp_path / "store"), "--shard", ambiguous.spec.shard_id, decision]
+    assert main(arguments) == 1
+    assert "not on hold" in capfd.readouterr().err
+    while not is_held(night.ledger.shard(night.provider.account, ambiguous.spec.shard_id)):
+        night.tick(plan.ref)
+    assert main(arguments) == 0
+    assert "as a person decided" in capfd.readouterr().err
+    outcomes = night.run()["batch_outcome"].to_pylist()
+    assert outcomes.count("succeeded") == right
+    bill = emulator.bill()["openai"]
+    assert (bill["requests"], bill["surplus"]) == (right * REQUESTS // ROWS, 0)
+    assert main(arguments) == 1
+    assert "no open plan has a shard" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("policy", ["resubmit", "fail"])
