@@ -148,6 +148,8 @@ class Contract:
     status_of_canceled: ClassVar[Ending | None] = Ending.CANCELED
     """`ending` of a canceled batch; None where every request has a line of its own."""
     status_of_expired: ClassVar[Ending | None] = Ending.EXPIRED
+    statuses: ClassVar[Mapping[str, BatchPhase]]
+    """Every status that the provider's documents name, as it is on the wire."""
     fails_as_a_whole: ClassVar[bool] = True
     """Whether a batch may fail after its creation, with nothing executed."""
     frame_bytes: ClassVar[int] = 0

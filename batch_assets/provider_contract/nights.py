@@ -70,22 +70,23 @@ class Nights:
         self.ledger = Ledger.open(LocalStore(self.folder / "store"), timing=self.timing)
         self.bench.provider.listing_grace_seconds = 0.3
 
-    def plan(self, texts: list[str], partition: str = "one", **more: Any) -> PlanRecord:
-        """The plan of a night with these texts."""
+    def plan(
+        self, texts: list[str], partition: str = "one", *, keys: list[str] | None = None, asset: str = "contract"
+    ) -> PlanRecord:
+        """The plan of a night with these texts; `keys` name the rows, else they are counted."""
         schema = OutputSchema.from_json_schema(SCHEMA, name="answer")
         request = Request(
             model=self.bench.model, json_schema=schema.json_schema, schema_name=schema.name, max_output_tokens=200
         )
         spec = AssetSpec(
-            asset="contract",
+            asset=asset,
             provider=self.bench.provider.name,
             request=request,
             prompt=self.prompt,
             schema=schema,
             row_key="id",
-            **more,
         )
-        rows = pa.table({"id": list(range(len(texts))), "text": texts})
+        rows = pa.table({"id": pa.array(keys if keys is not None else range(len(texts))), "text": texts})
         return plan_partition(self.ledger, self.bench.provider, spec, partition, rows.to_batches())
 
     def land(self, plan: PlanRecord) -> tuple[Landing, list[dict[str, Any]]]:
@@ -147,6 +148,45 @@ class NightsContract(Contract):
         landing, rows = nights.land(nights.plan(ODD_TEXTS))
         assert landing.outcomes == {"succeeded": len(ODD_TEXTS)}
         assert [row["text"] for row in rows] == ODD_TEXTS
+
+    def test_odd_names_of_rows_partitions_and_assets(self, nights: Nights) -> None:
+        keys = [*ODD_TEXTS[:-1], "", "x" * 2_000, "a/b|c=d", "../..", "-", "0"]
+        texts = [f"text {i}" for i in range(len(keys))]
+        partition, asset = "día 1\n/../2|ü 🙂", "ünder/the \n sea"
+        landing, rows = nights.land(nights.plan(texts, partition, keys=keys, asset=asset))
+        assert landing.outcomes == {"succeeded": len(keys)}, nights.log
+        assert [(row["id"], row["text"]) for row in rows] == list(zip(keys, texts, strict=True))
+        assert nights.bench.bill["requests"] == len(keys)
+
+    def test_rounds_of_attempts_end(self, nights: Nights) -> None:
+        arm = nights.bench.emulator.arm
+        for number, times in ((1, 1), (2, 2), (3, 9)):
+            arm("request_error", contains=f"number {number}:", status=503, times=times)
+        landing, rows = nights.land(nights.plan([f"number {i}: where is my card?" for i in range(6)]))
+        assert landing.outcomes == {"succeeded": 5, "errored": 1}, nights.log
+        assert [row["batch_attempts"] for row in rows] == [1, 2, 3, 3, 1, 1]
+        assert [row["batch_outcome"] == "errored" for row in rows] == [number == 3 for number in range(6)]
+        assert landing.attempts == 6 + 3 + 2
+        assert (nights.bench.bill["requests"], nights.bench.bill["surplus"]) == (5, 0)
+
+    def test_a_row_exactly_at_the_limit_of_a_request_and_one_byte_above(self, nights: Nights) -> None:
+        provider = nights.bench.provider
+        overhead_bytes = provider.envelope(nights.plan(["text"]).request).overhead_bytes
+        provider.limits = replace(provider.limits, max_request_bytes=overhead_bytes + 400)
+        fits = "ü" * 198 + "  "  # 398 bytes and the quotes
+        landing, rows = nights.land(nights.plan([fits, f"{fits}x", "small"], "two"))
+        assert landing.outcomes == {"succeeded": 2, "errored": 1}
+        assert "401 bytes, and the provider takes 400" in rows[1]["batch_error"]
+
+    def test_one_request_more_than_a_batch_takes(self, nights: Nights) -> None:
+        provider, emulator = nights.bench.provider, nights.bench.emulator
+        provider.limits = replace(provider.limits, max_requests=5)
+        emulator.set_limits(nights.bench.emulated, max_requests=5)
+        for count, expected in ((5, [5]), (6, [5, 1])):
+            plan = nights.plan([f"text {count} {i}" for i in range(count)], str(count))
+            assert [shard.requests for shard in plan.shards] == expected
+            landing, _ = nights.land(plan)
+            assert landing.outcomes == {"succeeded": count}
 
     def test_shards_are_cut_exactly_at_the_limits(self, nights: Nights) -> None:
         provider, emulator, emulated = nights.bench.provider, nights.bench.emulator, nights.bench.emulated

@@ -14,10 +14,22 @@ from batch_assets.engine import AssetSpec, collect, plan_partition, submit_waiti
 from batch_assets.ledger import Ledger
 from batch_assets.prompts import Prompt
 from batch_assets.providers.protocol import Provider
-from batch_assets.records import Landing, Request
+from batch_assets.records import BatchPhase, Landing, Request
 from batch_assets.schema import OutputSchema
 from batch_assets.storage.local import LocalStore
 from batch_assets.tables import TableStore
+
+OPENAI_STATUSES: dict[str, BatchPhase] = {
+    "validating": BatchPhase.RUNNING,
+    "in_progress": BatchPhase.RUNNING,
+    "finalizing": BatchPhase.RUNNING,
+    "cancelling": BatchPhase.CANCELING,
+    "completed": BatchPhase.ENDED,
+    "failed": BatchPhase.ENDED,
+    "expired": BatchPhase.ENDED,
+    "cancelled": BatchPhase.ENDED,
+}
+"""Of OpenAI's batches, and of those who speak its API."""
 
 
 class Intent(BaseModel):

@@ -1,10 +1,13 @@
 """Anthropic's adapter against the contract."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import anthropic
 
 from batch_assets.providers.anthropic import AnthropicProvider
+from batch_assets.records import BatchPhase
 from batch_assets.testing import ProviderContract
 
 NEW_API = int(anthropic.__version__.partition(".")[0]) >= 2
@@ -15,6 +18,13 @@ class TestAnthropic(ProviderContract):
     model = "claude-haiku-4-5"
     emulated = "anthropic"
     key_variable = "ANTHROPIC_API_KEY"
+    statuses: ClassVar[Mapping[str, BatchPhase]] = MappingProxyType(
+        {
+            "in_progress": BatchPhase.RUNNING,
+            "canceling": BatchPhase.CANCELING,
+            "ended": BatchPhase.ENDED,
+        }
+    )
     status_of_canceled = None
     status_of_expired = None
     fails_as_a_whole = False

@@ -16,6 +16,16 @@ class TestGemini(ProviderContract):
     model = "gemini-3-flash-preview"
     emulated = "gemini"
     key_variable = "GEMINI_API_KEY"
+    statuses: ClassVar[Mapping[str, BatchPhase]] = MappingProxyType(
+        {
+            "BATCH_STATE_PENDING": BatchPhase.RUNNING,
+            "BATCH_STATE_RUNNING": BatchPhase.RUNNING,
+            "BATCH_STATE_SUCCEEDED": BatchPhase.ENDED,
+            "BATCH_STATE_FAILED": BatchPhase.ENDED,
+            "BATCH_STATE_CANCELLED": BatchPhase.ENDED,
+            "BATCH_STATE_EXPIRED": BatchPhase.ENDED,
+        }
+    )
     refused_params: ClassVar[Mapping[str, object]] = MappingProxyType(
         {"stream": True, "contents": [], "candidate_count": 2, "responseJsonSchema": {}, "cachedContent": "x"}
     )

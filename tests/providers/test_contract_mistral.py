@@ -6,12 +6,24 @@ from typing import Any, ClassVar
 
 from batch_assets.provider_contract import ProviderContract
 from batch_assets.providers.mistral import MistralProvider
+from batch_assets.records import BatchPhase
 
 
 class TestMistral(ProviderContract):
     model = "mistral-small-2603"
     emulated = "mistral"
     key_variable = "MISTRAL_API_KEY"
+    statuses: ClassVar[Mapping[str, BatchPhase]] = MappingProxyType(
+        {
+            "QUEUED": BatchPhase.RUNNING,
+            "RUNNING": BatchPhase.RUNNING,
+            "CANCELLATION_REQUESTED": BatchPhase.CANCELING,
+            "SUCCESS": BatchPhase.ENDED,
+            "FAILED": BatchPhase.ENDED,
+            "TIMEOUT_EXCEEDED": BatchPhase.ENDED,
+            "CANCELLED": BatchPhase.ENDED,
+        }
+    )
     refused_params: ClassVar[Mapping[str, object]] = MappingProxyType(
         {
             "stream": True,

@@ -2,6 +2,8 @@
 
 from typing import Any, ClassVar
 
+from provider_world import OPENAI_STATUSES
+
 from batch_assets.providers.openai import OpenAIProvider
 from batch_assets.testing import ProviderContract
 
@@ -10,6 +12,7 @@ class TestOpenAI(ProviderContract):
     model = "gpt-5-mini"
     emulated = "openai"
     key_variable = "OPENAI_API_KEY"
+    statuses: ClassVar = OPENAI_STATUSES
     refused_params: ClassVar = {
         "stream": True,
         "n": 2,

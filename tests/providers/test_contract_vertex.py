@@ -9,6 +9,7 @@ from google.oauth2.credentials import Credentials
 
 from batch_assets.provider_contract.contract import Bench
 from batch_assets.providers.vertex import VertexProvider
+from batch_assets.records import BatchPhase
 from batch_assets.testing import ProviderContract
 
 
@@ -17,6 +18,21 @@ from batch_assets.testing import ProviderContract
 class TestVertex(ProviderContract):
     model = "gemini-3-flash-preview"
     emulated = "vertex"
+    statuses: ClassVar[Mapping[str, BatchPhase]] = MappingProxyType(
+        {
+            "JOB_STATE_QUEUED": BatchPhase.RUNNING,
+            "JOB_STATE_PENDING": BatchPhase.RUNNING,
+            "JOB_STATE_RUNNING": BatchPhase.RUNNING,
+            "JOB_STATE_UPDATING": BatchPhase.RUNNING,
+            "JOB_STATE_PAUSED": BatchPhase.RUNNING,
+            "JOB_STATE_CANCELLING": BatchPhase.CANCELING,
+            "JOB_STATE_SUCCEEDED": BatchPhase.ENDED,
+            "JOB_STATE_FAILED": BatchPhase.ENDED,
+            "JOB_STATE_CANCELLED": BatchPhase.ENDED,
+            "JOB_STATE_EXPIRED": BatchPhase.ENDED,
+            "JOB_STATE_PARTIALLY_SUCCEEDED": BatchPhase.ENDED,
+        }
+    )
     refused_params: ClassVar[Mapping[str, object]] = MappingProxyType(
         {
             "stream": True,

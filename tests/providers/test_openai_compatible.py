@@ -10,12 +10,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 import pytest
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
-from provider_world import Intent, Nights, messages, spec_of
+from provider_world import OPENAI_STATUSES, Intent, Nights, messages, spec_of
 from pydantic import TypeAdapter
 
 from batch_assets.emulator import Emulator
@@ -44,6 +44,7 @@ class TestAzure(ProviderContract):
     model = "my-deployment"
     emulated = "openai"
     key_variable = "AZURE_OPENAI_API_KEY"
+    statuses: ClassVar = OPENAI_STATUSES
 
     def provide(self, emulator: Any, secret: str, retries: int = 0) -> OpenAICompatibleProvider:
         return OpenAICompatibleProvider(
@@ -57,6 +58,7 @@ class TestGroq(CallsContract):
     model = "llama-3.3-70b-versatile"
     emulated = "openai"
     key_variable = "GROQ_API_KEY"
+    statuses: ClassVar = OPENAI_STATUSES
 
     def provide(self, emulator: Any, secret: str, retries: int = 0) -> OpenAICompatibleProvider:
         return OpenAICompatibleProvider(
