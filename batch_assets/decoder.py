@@ -11,19 +11,25 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import jsonschema_rs
+import msgspec
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from batch_assets.errors import SchemaError
+from batch_assets.flat_schema import flat_decoder
 from batch_assets.strict_schema import Node, variants
 
 Converter: TypeAlias = Callable[[list[Any]], pa.Array]
 """From parsed JSON values (None is null) to an Arrow array of one type; raises one of _FAILURES on any bad value."""
+
+Row: TypeAlias = tuple[Any, ...]
+"""The values of one response, in the order of the fields; None for each where there is no response that fits."""
 
 _FAILURES = (ValueError, OverflowError, ArithmeticError, pa.ArrowException)
 _LARGEST_FLOAT = float(np.finfo(np.float32).max)
@@ -51,11 +57,12 @@ class ResponseDecoder:
     Raises SchemaError when the JSON schema itself is not valid (a pattern that is no regular expression).
     """
 
-    __slots__ = ("_converters", "_diagnose", "_fields", "_is_valid", "_untyped")
+    __slots__ = ("_converters", "_diagnose", "_fields", "_flat", "_is_valid", "_nothing", "_untyped", "_values")
 
     def __init__(self, *, json_schema: Node | None, fields: pa.Schema) -> None:
         self._fields = fields
         self._converters: dict[str, Converter] = {}
+        self._nothing: Row = (None,) * len(fields)
         self._is_valid: Callable[[Any], bool] | None = None
         self._untyped = _vectors if pa.types.is_list(fields.field(0).type) else _plain_texts
         if json_schema is None:
@@ -72,6 +79,8 @@ class ResponseDecoder:
         self._diagnose = masked.iter_errors
         for field in fields:
             self._converters[field.name] = _converter(json_schema["properties"][field.name], json_schema, field.type)
+        self._values = _values_of(fields.names)
+        self._flat = flat_decoder(json_schema, fields)
 
     def decode(self, texts: Sequence[str | bytes | None]) -> Decoded:
         """Decode one text per row; None gives a null row without an error.
@@ -88,24 +97,34 @@ class ResponseDecoder:
             self._drop_unconvertible(rows, errors)
         return Decoded(columns=self._converted(rows), errors=errors)
 
-    def _parsed(self, texts: Sequence[str | bytes | None], errors: dict[int, str]) -> list[dict[str, Any] | None]:
-        loads, is_valid = orjson.loads, self._is_valid
-        assert is_valid is not None
-        rows: list[dict[str, Any] | None] = []
+    def _parsed(self, texts: Sequence[str | bytes | None], errors: dict[int, str]) -> list[Row]:
+        flat, nothing = self._flat, self._nothing
+        rows: list[Row] = []
         for index, text in enumerate(texts):
-            row = None
-            if text is not None:
+            if text is None:
+                rows.append(nothing)
+                continue
+            if flat is not None:
                 try:
-                    value = loads(text)
-                except orjson.JSONDecodeError as error:
-                    errors[index] = _shortened(f"not valid JSON: {error.msg} (character {error.pos})")
-                else:
-                    if type(value) is dict and is_valid(value):
-                        row = value
-                    else:
-                        errors[index] = self._reason(value)
-            rows.append(row)
+                    rows.append(msgspec.structs.astuple(flat.decode(text)))
+                    continue
+                except (msgspec.MsgspecError, UnicodeError):
+                    pass  # the JSON schema decides, and says why
+            rows.append(self._checked(index, text, errors))
         return rows
+
+    def _checked(self, index: int, text: str | bytes, errors: dict[int, str]) -> Row:
+        """The values of one text, by the JSON schema."""
+        assert self._is_valid is not None
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            errors[index] = _shortened(f"not valid JSON: {error.msg} (character {error.pos})")
+            return self._nothing
+        if type(value) is dict and self._is_valid(value):
+            return self._values(value)
+        errors[index] = self._reason(value)
+        return self._nothing
 
     def _reason(self, value: Any) -> str:
         if type(value) is not dict:
@@ -121,17 +140,25 @@ class ResponseDecoder:
         more = f"; {len(others)} more" if others else ""
         return f"{_shortened(f'{where}{first.message}')}{quoted}{more}"
 
-    def _converted(self, rows: list[dict[str, Any] | None]) -> list[pa.Array]:
-        return [convert(_column(rows, name)) for name, convert in self._converters.items()]
+    def _converted(self, rows: list[Row]) -> list[pa.Array]:
+        return [convert([row[place] for row in rows]) for place, convert in enumerate(self._converters.values())]
 
-    def _drop_unconvertible(self, rows: list[dict[str, Any] | None], errors: dict[int, str]) -> None:
-        """Set to None, with an error, each row that has a value which no column type can hold."""
-        for name, convert in self._converters.items():
-            values = _column(rows, name)
+    def _drop_unconvertible(self, rows: list[Row], errors: dict[int, str]) -> None:
+        """Empty, with an error, each row that has a value which no column type can hold."""
+        for place, (name, convert) in enumerate(self._converters.items()):
+            values = [row[place] for row in rows]
             for index in list(_unconvertible(convert, values, 0)):
                 kind = self._fields.field(name).type
                 errors[index] = f"{name}: valid, but it cannot be stored as {kind} (got {_quoted(values[index])})"
-                rows[index] = None
+                rows[index] = self._nothing
+
+
+def _values_of(names: list[str]) -> Callable[[dict[str, Any]], Row]:
+    """From a JSON object to the values of these fields."""
+    if len(names) == 1:
+        (name,) = names
+        return lambda value: (value[name],)
+    return itemgetter(*names)
 
 
 def _column(rows: list[dict[str, Any] | None], name: str) -> list[Any]:

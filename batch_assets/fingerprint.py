@@ -29,8 +29,8 @@ CUSTOM_ID_LENGTH = 63
 _ALPHABET = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz234567", dtype=np.uint8)
 _PAIRS = np.stack([_ALPHABET.repeat(32), np.tile(_ALPHABET, 32)], axis=1).copy().view(np.uint16).reshape(1024)
 _PAIR_SHIFTS = np.array([30, 20, 10, 0], dtype=np.uint64)
-_VALUES = np.full(256, 255, dtype=np.uint8)
-_VALUES[_ALPHABET] = np.arange(32, dtype=np.uint8)
+_PAIR_VALUES = np.full(1 << 16, 1024, dtype=np.uint16)
+_PAIR_VALUES[_PAIRS] = np.arange(1024, dtype=np.uint16)
 
 
 class Fingerprinter:
@@ -85,18 +85,28 @@ def custom_ids(shard_id: str, fingerprints: NDArray[np.uint8]) -> list[str]:
 
 def decode(shard_id: str, ids: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
     """Read custom_ids back: which are of this shard and well formed, and the fingerprints (zeros where not)."""
-    prefix = f"{shard_id}-".encode()
+    prefix = np.frombuffer(f"{shard_id}-".encode(), dtype=np.uint8)
+    letters, ours = _letters(ids)
+    ours &= (letters[:, : len(prefix)] == prefix).all(axis=1)
+    tails = np.full((len(ids), 56), ord("a"), dtype=np.uint8)
+    tails[:, :52] = letters[:, len(prefix) :]
+    values = _PAIR_VALUES[tails.view(np.uint16)]
+    ours &= (values < 1024).all(axis=1) & (values[:, 25] & 15 == 0)  # 52 characters hold 4 bits beyond a fingerprint
+    groups = np.bitwise_or.reduce(values.astype(np.uint64).reshape(len(ids), 7, 4) << _PAIR_SHIFTS, axis=2)
+    octets = groups.astype(">u8").view(np.uint8).reshape(len(ids), 7, 8)[:, :, 3:].reshape(len(ids), 35)[:, :32]
+    return ours, np.where(ours[:, None], octets, np.uint8(0))
+
+
+def _letters(ids: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The characters of custom_ids: shape (len(ids), CUSTOM_ID_LENGTH); and which have that length."""
+    joined = "".join(ids)
+    if joined.isascii() and all(len(one) == CUSTOM_ID_LENGTH for one in ids):
+        letters = np.frombuffer(joined.encode(), dtype=np.uint8).reshape(len(ids), CUSTOM_ID_LENGTH)
+        return letters, np.ones(len(ids), dtype=bool)
     width = CUSTOM_ID_LENGTH + 1
     raw = np.array([one.encode("utf-8", "replace")[:width] for one in ids], dtype=f"S{width}")
     letters = raw.view(np.uint8).reshape(len(ids), width)
-    ours = (letters[:, : len(prefix)] == np.frombuffer(prefix, dtype=np.uint8)).all(axis=1)
-    ours &= letters[:, CUSTOM_ID_LENGTH] == 0
-    values = _VALUES[letters[:, len(prefix) : CUSTOM_ID_LENGTH]]
-    ours &= (values < 32).all(axis=1) & (values[:, -1] & 15 == 0)  # 52 characters hold 4 bits more than a fingerprint
-    bits = np.unpackbits(np.where(values < 32, values, 0)[:, :, None], axis=2)[:, :, 3:]
-    octets = np.packbits(bits.reshape(len(ids), 260)[:, :256], axis=1)
-    fingerprints = np.where(ours[:, None], octets, np.uint8(0))
-    return ours, fingerprints
+    return letters[:, :CUSTOM_ID_LENGTH], letters[:, CUSTOM_ID_LENGTH] == 0
 
 
 def shard_id(*parts: str | int) -> str:
