@@ -432,6 +432,23 @@ class Landing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlanProgress:
+    """How far a provider is with the open shards of one plan. Times are of the provider's clock."""
+
+    ref: PlanRef
+    open_requests: int
+    finished_requests: int
+    """Of them, as the provider counts."""
+    batch_ids: tuple[str, ...]
+    since: datetime | None
+    """When the first of the batches was created."""
+    expected_by: datetime | None
+    """When the window of the last one ends; None while some are not sent."""
+    reason: str | None
+    """Why some cannot be sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountPoll:
     """What a tick learned of one account."""
 
@@ -444,3 +461,5 @@ class AccountPoll:
     """There is something to harvest, retry, admit or settle."""
     summary: str
     """One line for the tick log."""
+    progress: tuple[PlanProgress, ...] = ()
+    """Of each plan with open shards."""

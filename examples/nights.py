@@ -31,7 +31,9 @@ def print_nights(asset: str, nights: Mapping[str, Mapping[str, Any]], console: C
     for column in ("night", "rows", "outcomes", "requests", "tokens in", "out", "cost", "standard", "saved"):
         table.add_column(column, justify="left" if column in {"night", "outcomes"} else "right")
     for night, facts in sorted(nights.items()):
-        outcomes = {key.removeprefix(_OUTCOMES): rows for key, rows in facts.items() if key.startswith(_OUTCOMES)}
+        outcomes = {
+            key.removeprefix(_OUTCOMES): rows for key, rows in facts.items() if key.startswith(_OUTCOMES) and rows
+        }
         table.add_row(
             night,
             _count(facts.get(_ROWS)),

@@ -23,7 +23,7 @@ from batch_assets.dagster.providers import BatchProviderResource
 from batch_assets.dagster.rows import record_batches
 from batch_assets.dagster.store import STORE_KEY, BatchStore
 from batch_assets.dagster.upstream import Upstream, UpstreamLoader
-from batch_assets.engine import plan_partition, plan_status, submit_waiting, wait_for
+from batch_assets.engine import completion_seconds, plan_partition, plan_status, submit_waiting, wait_for
 from batch_assets.errors import BatchAssetsError, ConfigError, InputError, PlanRefused, StoreError
 from batch_assets.records import PlanRef
 
@@ -173,7 +173,14 @@ class _Night:
             return
         if self.store.wait_seconds is not None:
             self._raise_waited(statuses)
-        park(self.context, self.ledger, refs, statuses, hold=self.store.hold == "auto")
+        park(
+            self.context,
+            self.ledger,
+            refs,
+            statuses,
+            hold=self.store.hold == "auto",
+            window_seconds=completion_seconds(self.provider.limits),
+        )
 
     def _one_may_fail_all(self, statuses: list[PlanStatus]) -> bool:
         """Whether a blocking check on one partition could fail the run of all: parked, it lands in a run of its own."""

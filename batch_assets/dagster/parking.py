@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from dagster import AssetObservation, DagsterEventType, DagsterRun
 from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
 from dagster._core.storage.tags import BACKFILL_ID_TAG, RETRY_NUMBER_TAG
 
 from batch_assets.dagster.hold import is_open, take_hold
+from batch_assets.dagster.progress import waiting_metadata
 from batch_assets.errors import ConfigError
 from batch_assets.records import Wait
 
@@ -89,6 +91,7 @@ def park(
     statuses: Iterable[PlanStatus],
     *,
     hold: bool,
+    window_seconds: float,
 ) -> None:
     """Leave word of the plans that the run waits for. The caller then ends its step without yielding an output."""
     run, instance = context.run, context.instance
@@ -110,31 +113,27 @@ def park(
                 "backfill will be shown as failed."
             )
     ledger.record_wait(wait)
+    now = datetime.now(UTC)
     instance.add_run_tags(run.run_id, {PARKED_TAG: run.run_id})
     for status in list(statuses)[:_MOST_OBSERVATIONS]:
         context.log_event(
-            AssetObservation(context.asset_key, partition=status.ref.partition, metadata=_progress(status))
+            AssetObservation(
+                context.asset_key,
+                partition=status.ref.partition,
+                metadata=waiting_metadata(
+                    requests=status.requests,
+                    results=status.results,
+                    batch_ids=status.batch_ids,
+                    since=now,
+                    expected_by=now + timedelta(seconds=window_seconds),
+                    reason="; ".join(status.reasons) or None,
+                ),
+            )
         )
     context.log.info(
         f"Parked: {len(refs)} plan(s) of {asset} wait for their batches. No process waits; {RESUME_SENSOR} requests "
         "the run that lands the table."
     )
-
-
-def _progress(status: PlanStatus) -> dict[str, Any]:
-    done = 100.0 * status.results / status.requests if status.requests else 100.0
-    metadata: dict[str, Any] = {
-        "batch_assets/waiting": True,
-        "batch_assets/plan_id": status.plan_id,
-        "batch_assets/requests": status.requests,
-        "batch_assets/results": status.results,
-        "batch_assets/percent_done": round(done, 1),
-    }
-    if status.batch_ids:
-        metadata["batch_assets/batch_ids"] = list(status.batch_ids)
-    if status.reasons:
-        metadata["batch_assets/reasons"] = "; ".join(status.reasons)
-    return metadata
 
 
 def _planned_downstream(context: AssetExecutionContext) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from batch_assets.dagster.jobs import ACCOUNT_TAG, ADVANCE_JOB, advance_config
 from batch_assets.dagster.parking import POLL_SENSOR, RESUME_SENSOR
+from batch_assets.dagster.progress import Told, read_cursor, write_cursor
 from batch_assets.dagster.resume_tick import ResumeTick
 from batch_assets.dagster.store import STORE_KEY
 from batch_assets.dagster.waiting import cancel_abandoned_waits
@@ -63,8 +64,10 @@ def poll_sensor(
         started = time.monotonic()
         lines: list[str] = []
         requests: list[RunRequest] = []
-        names = _rotated(sorted(providers), context.cursor)
-        last = context.cursor
+        last, entries = read_cursor(context.cursor)
+        names = _rotated(sorted(providers), last)
+        told = Told(entries)
+        complete = True
         accounts: set[str] = set()
         with build_resources({STORE_KEY: store}, instance=context.instance) as resources:
             ledger: Ledger = getattr(resources, STORE_KEY).ledger()
@@ -72,12 +75,16 @@ def poll_sensor(
             left = DEADLINE_SECONDS - (time.monotonic() - started)
             if left <= 0:
                 lines.append(f"{', '.join(names[place:])}: next tick")
+                complete = False
                 break
             last = name
             try:
                 share = left / (len(names) - place)
-                line, request = _poll(context, ledger, name, providers[name], accounts=accounts, deadline_seconds=share)
+                line, request = _poll(
+                    context, ledger, name, providers[name], accounts=accounts, told=told, deadline_seconds=share
+                )
             except Exception as error:  # noqa: BLE001 -- one provider's failure does not stop the others
+                complete = False
                 lines.append(f"{name}: {_one_line(error)}")
                 continue
             lines.append(line)
@@ -85,7 +92,11 @@ def poll_sensor(
         for line in lines:
             context.log.info(line)
         reason = "; ".join(lines) or "no provider is defined"
-        return SensorResult(run_requests=requests, skip_reason=None if requests else SkipReason(reason), cursor=last)
+        return SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else SkipReason(reason),
+            cursor=write_cursor(last, told.entries(keep=not complete)),
+        )
 
     return batch_poll
 
@@ -122,6 +133,7 @@ def _poll(
     resource: BatchProviderResource,
     *,
     accounts: set[str],
+    told: Told,
     deadline_seconds: float,
 ) -> tuple[str, RunRequest | None]:
     """One provider: its line in the log, and a request if there is work."""
@@ -129,6 +141,9 @@ def _poll(
         provider = getattr(resources, name).provider(name)
     canceled = cancel_abandoned_waits(context.instance, ledger, provider)
     poll = poll_account(ledger, provider, deadline_seconds=deadline_seconds)
+    repository = context.repository_def
+    if repository is not None and poll.account not in accounts:
+        told.observe(context.instance, ledger, poll.progress, repository.asset_graph.has)
     line = poll.summary if poll.summary.startswith(name) else f"{name}: {poll.summary}"
     if canceled:
         line += f"; {canceled} canceled"

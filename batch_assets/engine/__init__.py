@@ -11,6 +11,7 @@ from batch_assets.engine.spending import Spending
 from batch_assets.engine.status import plan_status, spent_since
 from batch_assets.engine.submit import submit_waiting
 from batch_assets.engine.wait import wait_for
+from batch_assets.engine.watch import completion_seconds
 
 __all__ = [
     "AssetSpec",
@@ -18,6 +19,7 @@ __all__ = [
     "advance_account",
     "cancel_plan",
     "collect",
+    "completion_seconds",
     "plan_partition",
     "plan_status",
     "poll_account",

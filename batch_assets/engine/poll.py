@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from batch_assets.engine.inherit import may_inherit
 from batch_assets.engine.orphans import orphans
 from batch_assets.engine.reconcile import is_held
-from batch_assets.engine.submit import account_block, sendable, unwanted
-from batch_assets.engine.watch import deletion_note, is_overdue, remark
+from batch_assets.engine.submit import sendable, unwanted
+from batch_assets.engine.tick_line import tick_line
+from batch_assets.engine.watch import is_overdue, remark, window_seconds
 from batch_assets.errors import NotFound
 from batch_assets.lifecycle import State
-from batch_assets.records import AccountPoll, BatchInfo, BatchPhase
+from batch_assets.records import AccountPoll, BatchInfo, BatchPhase, PlanProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from batch_assets.ledger import Ledger
     from batch_assets.markers import OpenPlan
     from batch_assets.providers.protocol import Provider
     from batch_assets.records import PlanRef, Shard
 
-_REASONS = 5
-"""So many of them are shown in a summary."""
 RUNNING = frozenset({State.SUBMITTED, State.CANCELING})
 
 
@@ -54,6 +54,7 @@ def poll_account(ledger: Ledger, provider: Provider, *, deadline_seconds: float 
     )
     canceled = {plan.ref for plan in plans if plan.canceled}
     by_id = {shard.spec.shard_id: shard for shard in shards}
+    admitted = sendable(ledger, provider, shards)
     other = (
         any(_needs_work(ledger, provider, shard) for shard in shards)
         or any(_needs_attention(ledger, provider, shard, listing, canceled) for shard in running)
@@ -66,8 +67,9 @@ def poll_account(ledger: Ledger, provider: Provider, *, deadline_seconds: float 
         open=len(shards),
         ended=ended,
         waiting=states[State.WAITING],
-        needs_advance=bool(ended or sendable(ledger, provider, shards) or other),
-        summary=_summary(ledger, provider, shards, listing, ended),
+        needs_advance=bool(ended or admitted or other),
+        summary=tick_line(ledger, provider, shards, listing.batches, ended=ended, admitted=len(admitted)),
+        progress=_progress(provider, shards, listing),
     )
 
 
@@ -159,37 +161,33 @@ def _unopened(ledger: Ledger, account: str, found: OpenPlan) -> bool:
     return plan.account == account and plan.refused is None  # the marker may be of a planner for another account
 
 
-def _summary(ledger: Ledger, provider: Provider, shards: list[Shard], listing: Listing, ended: int) -> str:
-    if not shards:
-        return f"{provider.name}: nothing open"
-    states = Counter(str(shard.state) for shard in shards)
-    running = states.pop("submitted", 0)
-    parts = [f"{len(shards)} open", f"{ended} ended", f"{running - min(ended, running)} running"]
-    waiting = states.pop("waiting", 0)
-    if waiting:
-        tokens = sum(shard.spec.estimated_tokens for shard in shards if shard.state is State.SUBMITTED)
-        limit = provider.queue.max_enqueued_tokens
-        queue = f" ({tokens / 1e6:.1f}M of {limit / 1e6:.1f}M tokens enqueued)" if limit else ""
-        parts.append(f"{waiting} waiting{queue}")
-    parts += [f"{count} {state}" for state, count in sorted(states.items()) if state != "ended"]
-    reasons = list(dict.fromkeys(_reasons(ledger, provider, shards, listing)))
-    more = [f"and {len(reasons) - _REASONS} reasons more"] if len(reasons) > _REASONS else []
-    return "; ".join([f"{provider.name}: {', '.join(parts)}", *reasons[:_REASONS], *more])
-
-
-def _reasons(ledger: Ledger, provider: Provider, shards: list[Shard], listing: Listing) -> Iterator[str]:
-    """What a person should know about the open shards."""
-    block = account_block(shards)
-    if block is not None:
-        yield f"nothing is sent: {block.last.reason}"
+def _progress(provider: Provider, shards: list[Shard], listing: Listing) -> tuple[PlanProgress, ...]:
+    """How far the provider is with each plan that has open shards."""
+    by_plan: dict[PlanRef, list[Shard]] = defaultdict(list)
     for shard in shards:
-        batch = listing.batches.get(shard.last.batch_id or "")
-        if batch is not None and batch.phase is not BatchPhase.ENDED:
-            note = remark(ledger, provider, shard, batch)
-            if note:
-                yield f"{note}; sent {ledger.age_seconds(shard.sent_at) / 3600:.1f} h ago"
-        elif shard.state in {State.BLOCKED, State.AMBIGUOUS} and shard.last.reason:
-            yield shard.last.reason
-        deletion = deletion_note(ledger, shard)
-        if deletion:
-            yield deletion
+        by_plan[shard.spec.plan].append(shard)
+    found = []
+    for ref, open_shards in by_plan.items():
+        listed = [listing.batches.get(shard.last.batch_id or "") for shard in open_shards]
+        batches = [batch for batch in listed if batch is not None]
+        finished = sum(
+            shard.spec.requests
+            if batch.phase is BatchPhase.ENDED
+            else min(shard.spec.requests, (batch.completed or 0) + (batch.failed or 0))
+            for shard, batch in zip(open_shards, listed, strict=True)
+            if batch is not None
+        )
+        ends = [batch.created_at + timedelta(seconds=window_seconds(provider, batch)) for batch in batches]
+        held_up = (shard.last.reason for shard in open_shards if shard.state in {State.BLOCKED, State.AMBIGUOUS})
+        found.append(
+            PlanProgress(
+                ref=ref,
+                open_requests=sum(shard.spec.requests for shard in open_shards),
+                finished_requests=finished,
+                batch_ids=tuple(batch.batch_id for batch in batches),
+                since=min((batch.created_at for batch in batches), default=None),
+                expected_by=max(ends) if len(batches) == len(open_shards) else None,
+                reason=next((reason for reason in held_up if reason), None),
+            )
+        )
+    return tuple(found)

@@ -12,7 +12,7 @@ from batch_assets.records import BatchPhase
 if TYPE_CHECKING:
     from batch_assets.ledger import Ledger
     from batch_assets.providers.protocol import Provider
-    from batch_assets.records import BatchInfo, Shard
+    from batch_assets.records import BatchInfo, Limits, Shard
 
 _UNITS = {"h": 3600.0, "d": 86_400.0}
 
@@ -21,7 +21,12 @@ def window_seconds(provider: Provider, batch: BatchInfo) -> float:
     """How long the batch may take: the difference of two times of the provider's clock, or the provider's window."""
     if batch.expires_at is not None:
         return (batch.expires_at - batch.created_at).total_seconds()
-    window = re.fullmatch(r"(\d+)([hd])", provider.limits.completion_window)
+    return completion_seconds(provider.limits)
+
+
+def completion_seconds(limits: Limits) -> float:
+    """The provider's window, in which a batch is promised to end."""
+    window = re.fullmatch(r"(\d+)([hd])", limits.completion_window)
     return int(window[1]) * _UNITS[window[2]] if window else _UNITS["d"]
 
 

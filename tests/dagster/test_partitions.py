@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dagster as dg
 import pytest
 from night_folder import Nights
 
@@ -13,7 +14,11 @@ pytestmark = [
 
 def test_every_kind_of_partitions(nights: Nights) -> None:
     with nights.world("kinds.py") as opened:
-        opened.instance.add_dynamic_partitions("cities", ["Basel", "Łódź/1", ".."])
+        opened.instance.add_dynamic_partitions("cities", ["Basel", "Łódź/1", "..", "Atlantis"])
+        job = opened.repository().get_job("__ASSET_JOB")
+        city = [dg.AssetKey("city")]
+        atlantis = job.execute_in_process(instance=opened.instance, partition_key="Atlantis", asset_selection=city)
+        opened.instance.delete_dynamic_partition("cities", "Atlantis")
         days = [f"2025-01-{day:02}" for day in range(6, 20)]
         backfills = [
             opened.backfill(["calls", "weekly"], None),
@@ -39,6 +44,9 @@ def test_every_kind_of_partitions(nights: Nights) -> None:
         tables = nights.folder / "store" / "tables"
         assert (tables / "by" / "region" / "north.parquet").is_file()
         assert (tables / "day_and_region" / "2025-01-06" / "north.parquet").is_file()
+        # The partition that is gone is given up by name.
+        parked = opened.instance.get_run_by_id(atlantis.dagster_run.run_id)
+        assert "'Atlantis' does not exist any more" in parked.tags["batch_assets/abandoned"]
         # The provider without a key says so in every tick, and stops nobody.
         polls = opened.ticks("batch_poll")
         assert {tick.status.value for tick in polls} <= {"SUCCESS", "SKIPPED"}

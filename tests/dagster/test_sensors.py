@@ -89,6 +89,23 @@ def test_a_provider_that_fails_is_asked_again_later(nights: Nights, night_world:
     assert night_world.until_ended(backfill) == "COMPLETED_SUCCESS"
 
 
+def test_who_waits_sees_how_far_the_provider_is(nights: Nights, night_world: World) -> None:
+    nights.emulator.arm("stuck", fraction=0.5)
+    backfill = night_world.backfill(["tickets", "rated"], nights.days[:1])
+    night_world.round(times=3)
+    (parked,) = night_world.observations("rated")
+    assert (parked["batch_assets/percent_done"], parked["batch_assets/results"]) == (0.0, 0)
+    assert parked["batch_assets/expected_by"] - parked["batch_assets/waiting_since"] == pytest.approx(86_400)
+    nights.emulator.advance(3601)
+    night_world.round(times=3)
+    newest, _ = night_world.observations("rated")  # one more, however many ticks there were
+    assert (newest["batch_assets/percent_done"], newest["batch_assets/results"]) == (50.0, 2)
+    assert newest["batch_assets/batch_ids"] == parked["batch_assets/batch_ids"]
+    assert newest["batch_assets/expected_by"] - newest["batch_assets/waiting_since"] == pytest.approx(86_400)
+    assert night_world.status(backfill) == "REQUESTED"
+    assert night_world.ticks("batch_poll")[0].skip_reason == "openai: 1 open, 0 ended"
+
+
 def test_a_re_execution_of_a_failed_night_plans_anew(nights: Nights, night_world: World) -> None:
     """A re-execution copies the tags of a resume run; it is a person's, and looks at the source again."""
     write_night(nights.folder, "2025-01-02", [f"much {number} " * 9000 for number in range(14)])

@@ -201,6 +201,12 @@ class World:
         (state,) = [state for state in self.instance.all_instigator_state() if state.instigator_name == sensor]
         return list(self.instance.get_ticks(state.instigator_origin_id, state.selector_id))
 
+    def observations(self, asset: str) -> list[dict[str, Any]]:
+        """Metadata of the asset's observations, newest first."""
+        records = self.instance.fetch_observations(AssetKey(asset.split("/")), limit=100).records
+        events = [record.asset_observation for record in records]
+        return [{name: value.value for name, value in event.metadata.items()} for event in events if event]
+
     def materializations(self, asset: str) -> dict[str | None, dict[str, Any]]:
         """Metadata of the newest materialization by partition."""
         key = AssetKey(asset.split("/"))

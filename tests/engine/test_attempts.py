@@ -10,6 +10,8 @@ import pytest
 from deployment import Engine
 from engine_nights import edited, intent_spec, messages
 
+from batch_assets.admission import QueueLimits
+from batch_assets.engine.tick_line import _short
 from batch_assets.errors import Transient
 from batch_assets.records import Landing
 
@@ -299,6 +301,18 @@ QUOTA = {
 KEY = {"status": 401, "code": "invalid_api_key", "message": "Incorrect API key provided."}
 ARCHIVED = {"status": 403, "message": "The project is archived."}
 MODEL = {"status": 404, "code": "model_not_found", "message": "The model does not exist."}
+
+
+def test_the_line_of_a_tick_says_what_waits_for_the_queue(engine: Engine) -> None:
+    engine.provider.queue = QueueLimits(max_enqueued_tokens=2_000_000, max_open_batches=2)
+    plans = [engine.plan(messages(3, f" {day}"), partition=day) for day in ("d1", "d2", "d3")]
+    said = "openai: 3 open, 0 ended, 2 to be sent, 1 waiting for the queue (0 of 2M tokens, 0 of 2 batches)"
+    assert engine.summary() == said
+    engine.submit()
+    tokens = sum(plan.shards[0].estimated_tokens for plan in plans[:2])
+    queue = f"({tokens} of 2M tokens, 2 of 2 batches)"
+    assert engine.summary() == f"openai: 3 open, 2 ended, 1 waiting for the queue {queue}"
+    assert [_short(number) for number in (999, 90_400, 1_800_000, 2_000_000)] == ["999", "90.4k", "1.8M", "2M"]
 
 
 @pytest.mark.parametrize(
