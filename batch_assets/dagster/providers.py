@@ -168,6 +168,12 @@ class GeminiBatchResource(BatchProviderResource):
     project: str | None = Field(
         default=None, description="Name of the key's project, where several keys belong to different ones."
     )
+    inline_bytes: int = Field(
+        default=1_000_000,
+        ge=0,
+        le=15_000_000,
+        description="Requests of so many bytes at most go with the create call, without an input file; 0: never.",
+    )
     timeout_seconds: float = Field(default=300, gt=0, description=TIMEOUT)
     max_retries: int = Field(default=2, ge=0, description=RETRIES)
 
@@ -183,6 +189,7 @@ class GeminiBatchResource(BatchProviderResource):
             api_key=self.api_key,
             base_url=self.base_url,
             project=self.project,
+            inline_bytes=self.inline_bytes,
             timeout_seconds=self.timeout_seconds,
             max_retries=self.max_retries,
             queue=self.queue_limits(),

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from batch_assets.emulator import breakage
+from batch_assets.emulator import breakage, gemini_inline
 from batch_assets.emulator.batches import Batch, Phase, Problem
 from batch_assets.emulator.emulation import Emulation
 from batch_assets.emulator.faults import HEADER, Fault, Stage, from_header
@@ -149,8 +149,8 @@ class GeminiWire:
     def _objection(self, batch: Batch, lines: LineFile) -> str | None:
         """What is wrong with the input as a whole."""
         limits = self.limits()
-        name = str(batch.wire["inputConfig"]["fileName"]).removeprefix("files/")
-        if self._emulation.store.file(f"gemini-{name}") is None:
+        name = str(batch.wire["inputConfig"].get("fileName", "")).removeprefix("files/")
+        if name and self._emulation.store.file(f"gemini-{name}") is None:
             return f"The input file files/{name} was not found."
         if not len(lines):
             return "The input file has no requests."
@@ -162,10 +162,12 @@ class GeminiWire:
 
     def execute(self, batch: Batch, line: bytes, now: int, strike: Strike) -> Result:
         given = orjson.loads(line)
-        key, request = given.get("key"), given["request"]
+        request, inline = given["request"], "place" in given
+        key = (given["metadata"] or {}).get("key") if inline else given.get("key")
         fingerprint = fingerprint_of({**request, "model": batch.model})
         answer = reply(batch.model or "", request, fingerprint, labels=False, fault=strike(line, fingerprint))
-        written = {"key": key, "response": answer.body} if answer.ok else {"key": key, **answer.body}
+        body = {"response": answer.body} if answer.ok else answer.body
+        written = gemini_inline.result_line(given, body) if inline else {"key": key, **body}
         return Result(
             line=orjson.dumps(written, option=orjson.OPT_APPEND_NEWLINE),
             ok=answer.ok,

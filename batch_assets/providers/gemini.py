@@ -1,12 +1,13 @@
 """Gemini's Developer API: files and batches through google-genai, an extra: `pip install "batch-assets[gemini]"`.
 
 Facts relied on (v1beta reference, guide and SDK 3.4, read 2026-11; nothing here was tried on Google): a batch is made
-of an uploaded file of up to 2 GB; files take ids of the client's choice (up to 40 of a-z, 0-9 and -) and live for 48 h;
-creating is not idempotent; there is no state of canceling; an expired batch (48 h pending or running) has no results;
-results are kept for weeks. Batches are documented for v1beta only, which is pinned here: the SDK's default is v1 from
-version 3 on. The SDK drops counts, input and error of a batch, so that batches are read by GETs of our own.
-Uncertain: how many requests a batch takes (50,000 here), whether a canceled batch keeps what it finished, and the
-words of a full queue at the create call (any 429 is one) or later (RESOURCE_EXHAUSTED, unexecuted).
+of an uploaded file of up to 2 GB, or of requests in the create call below 20 MB; files take ids of the client's choice
+(up to 40 of a-z, 0-9 and -) and live for 48 h; creating is not idempotent; there is no state of canceling; an expired
+batch (48 h pending or running) has no results; results are kept for weeks. Batches are documented for v1beta only,
+which is pinned here: the SDK's default is v1 from version 3 on. The SDK drops counts, input and error of a batch, so
+that batches are read by GETs of our own. Uncertain: the order of the list, whether it repeats inline results, how many
+requests a batch takes (50,000 here), whether a canceled batch keeps what it finished, and the words of a full queue at
+the create call (any 429 is one) or later (RESOURCE_EXHAUSTED, unexecuted).
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import os
 import secrets
 import tempfile
 from contextlib import suppress
-from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,9 +26,17 @@ import msgspec
 from batch_assets.admission import QueueLimits
 from batch_assets.errors import ConfigError, NotFound, Refused, Transient
 from batch_assets.providers.gemini_lines import check_request, keyed_envelope, read_key, read_keyed
+from batch_assets.providers.gemini_operations import (
+    Operation,
+    Operations,
+    batch_info,
+    inline_body,
+    inline_lines,
+    newest_first,
+)
 from batch_assets.providers.google import body_answer, creating, import_genai, reading
-from batch_assets.providers.http import reading_error, retried, split_lines
-from batch_assets.records import BatchInfo, BatchPhase, Ending, InputFile, Limits
+from batch_assets.providers.http import creating_error, reading_error, retried, split_lines
+from batch_assets.records import BatchInfo, BatchPhase, InputFile, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -47,27 +55,14 @@ LIMITS = Limits(
     completion_window="48h",
     results_kept_days=30,
 )
+INLINE_BYTES = 1_000_000
+"""Up to here a batch needs no input file; far below what is allowed, since lists may repeat inline results."""
+_MOST_INLINE_BYTES = 15_000_000  # "below 20 MB", and the call itself has some bytes a request more
 _PUBLIC_URL = "https://generativelanguage.googleapis.com"
 _KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 _PAGE_SIZE = 100
 _FILE_PREFIX = "ba-"
 _JSONL = "application/jsonl"
-
-_PHASES = {
-    "BATCH_STATE_PENDING": BatchPhase.RUNNING,
-    "BATCH_STATE_RUNNING": BatchPhase.RUNNING,
-    "BATCH_STATE_SUCCEEDED": BatchPhase.ENDED,
-    "BATCH_STATE_FAILED": BatchPhase.ENDED,
-    "BATCH_STATE_CANCELLED": BatchPhase.ENDED,
-    "BATCH_STATE_EXPIRED": BatchPhase.ENDED,
-}
-_ENDINGS = {
-    "BATCH_STATE_SUCCEEDED": Ending.COMPLETED,
-    "BATCH_STATE_FAILED": Ending.FAILED,
-    "BATCH_STATE_CANCELLED": Ending.CANCELED,
-    "BATCH_STATE_EXPIRED": Ending.EXPIRED,
-}
-_EXHAUSTED, _DENIED = 8, 7  # google.rpc.Code
 
 
 class GeminiProvider:
@@ -87,10 +82,16 @@ class GeminiProvider:
         project: str | None = None,
         timeout_seconds: float = 300,
         max_retries: int = 2,
+        inline_bytes: int = INLINE_BYTES,
         queue: QueueLimits | None = None,
         listing_grace_seconds: float = 180,
     ) -> None:
-        """`project` names the account where several keys belong to different projects."""
+        """`project` names the account where several keys belong to different projects.
+
+        Requests of `inline_bytes` at most go with the create call, without a file; 0: never. Raises ConfigError.
+        """
+        if not 0 <= inline_bytes <= _MOST_INLINE_BYTES:
+            raise ConfigError(f"`inline_bytes` is {inline_bytes}; Gemini takes {_MOST_INLINE_BYTES:,} at most")
         self.name = name
         self.queue = queue or QueueLimits()
         self.listing_grace_seconds = listing_grace_seconds
@@ -99,6 +100,7 @@ class GeminiProvider:
         self._project = project
         self._timeout_seconds = timeout_seconds
         self._max_retries = max_retries
+        self._inline_bytes = inline_bytes
 
     def __repr__(self) -> str:
         return f"GeminiProvider(name={self.name!r})"
@@ -144,22 +146,25 @@ class GeminiProvider:
 
     def newest(self) -> str | None:
         """Id of the newest batch of the project."""
-        operations = self._read("listing its batches", "batches", _Operations, {"pageSize": "1"}).operations
-        return operations[0].batch_id if operations else None
+        found = next(self.batches(), None)
+        return found.batch_id if found else None
 
     def batches(self) -> Iterator[BatchInfo]:
         """All batches of the project, newest first."""
+        return newest_first(self._pages())
+
+    def _pages(self) -> Iterator[list[BatchInfo]]:
         query = {"pageSize": str(_PAGE_SIZE)}
         while True:
-            page = self._read("listing its batches", "batches", _Operations, query)
-            yield from map(_info, page.operations)
+            page = self._read("listing its batches", "batches", Operations, query)
+            yield [batch_info(operation) for operation in page.operations]
             if not page.next_page_token:
                 return
             query["pageToken"] = page.next_page_token
 
     def batch(self, batch_id: str) -> BatchInfo:
         """One batch."""
-        return _info(self._read(f"reading batch {batch_id}", f"batches/{batch_id}", _Operation, {}))
+        return batch_info(self._read(f"reading batch {batch_id}", f"batches/{batch_id}", Operation, {}))
 
     def _read(self, what: str, path: str, kind: type[_T], query: Mapping[str, str]) -> _T:
         """A GET of our own. The key goes in a header: an address may be shown in an error."""
@@ -198,15 +203,17 @@ class GeminiProvider:
         stamp: str,
         request: Request,
         input_file: str | None,
-        lines: Callable[[], Iterator[bytes]],  # the requests are in the input file
+        lines: Callable[[], Iterator[bytes]],
         timeout_seconds: float,
     ) -> str:
         """Create the batch, once: `attempts=1` holds against the retries of every transport of the SDK."""
+        if input_file is None:
+            return self._create_inline(request.model, inline_body(stamp, lines()), timeout_seconds)
         client = self._client
         with creating(self.name, "creating a batch"):
             batch = client.batches.create(
                 model=request.model,
-                src=input_file or "",
+                src=input_file,
                 config={
                     "display_name": stamp,
                     "http_options": {"timeout": int(timeout_seconds * 1000), "retry_options": {"attempts": 1}},
@@ -216,6 +223,19 @@ class GeminiProvider:
                 raise ValueError("the answer names no batch")
             return str(batch.name).removeprefix("batches/")
 
+    def _create_inline(self, model: str, body: bytes, timeout_seconds: float) -> str:
+        """The same with the requests in the call; of the JSON itself, which the SDK would make types of."""
+        import requests  # noqa: PLC0415  # of google-cloud-storage
+
+        what = "creating a batch"
+        url = f"{self._base_url}/{VERSION}/models/{model.removeprefix('models/')}:batchGenerateContent"
+        headers = {"x-goog-api-key": self._key, "content-type": "application/json"}
+        with creating(self.name, what):
+            answer = requests.post(url, data=body, headers=headers, timeout=timeout_seconds, allow_redirects=False)
+            if answer.status_code != 200:
+                raise creating_error(body_answer(self.name, what, answer.status_code, answer.content, answer.headers))
+            return msgspec.json.decode(answer.content, type=Operation).batch_id
+
     def console_url(self, batch_id: str) -> str | None:
         """Where a person looks at the project's batches; one has no documented page of its own."""
         return "https://aistudio.google.com/batches"
@@ -223,9 +243,11 @@ class GeminiProvider:
     # ------------------------------------------------------------ files
 
     def upload(self, name: str, chunks: Iterator[bytes]) -> str | None:
-        """Upload an input file under an id of our own, and return its name."""
+        """Upload an input file under an id of our own, and return its name; None for a little one: it goes inline."""
         with tempfile.TemporaryFile() as scratch:
             scratch.writelines(chunks)
+            if scratch.tell() <= self._inline_bytes:
+                return None
 
             def send() -> str:
                 scratch.seek(0)
@@ -242,8 +264,13 @@ class GeminiProvider:
             return retried(send, self._max_retries)
 
     def results(self, batch: BatchInfo) -> Iterator[bytes]:
-        """The lines of its responses file, fetched to local scratch."""
+        """The lines of its responses file, fetched to local scratch, or those that it holds itself."""
         for file in batch.result_files:
+            if file.startswith("batches/"):
+                yield from inline_lines(
+                    self._read(f"reading the results of batch {batch.batch_id}", file, Operation, {})
+                )
+                continue
             with tempfile.TemporaryFile() as scratch:
 
                 def fetch(file: str = file, scratch: Any = scratch) -> None:
@@ -286,75 +313,3 @@ class GeminiProvider:
     def parse(self, line: bytes) -> ResultLine:
         """A whole result line. Raises ValueError."""
         return read_keyed(line)
-
-
-# ---------------------------------------------------------------- what a GET gives
-
-
-class _Input(msgspec.Struct, rename="camel"):
-    file_name: str | None = None
-
-
-class _Output(msgspec.Struct, rename="camel"):
-    responses_file: str | None = None
-
-
-class _Stats(msgspec.Struct, rename="camel"):
-    request_count: str = "0"
-    successful_request_count: str = "0"
-    failed_request_count: str = "0"
-
-
-class _Error(msgspec.Struct):
-    code: int = 0
-    message: str | None = None
-
-
-class _Metadata(msgspec.Struct, rename="camel"):
-    create_time: datetime
-    state: str = "BATCH_STATE_UNSPECIFIED"
-    display_name: str | None = None
-    end_time: datetime | None = None
-    input_config: _Input = msgspec.field(default_factory=_Input)
-    output: _Output = msgspec.field(default_factory=_Output)
-    batch_stats: _Stats = msgspec.field(default_factory=_Stats)
-
-
-class _Operation(msgspec.Struct):
-    name: str
-    metadata: _Metadata
-    error: _Error | None = None
-
-    @property
-    def batch_id(self) -> str:
-        return self.name.removeprefix("batches/")
-
-
-class _Operations(msgspec.Struct, rename="camel"):
-    operations: list[_Operation] = []
-    next_page_token: str | None = None
-
-
-def _info(operation: _Operation) -> BatchInfo:
-    metadata, stats, error = operation.metadata, operation.metadata.batch_stats, operation.error
-    phase = _PHASES.get(metadata.state, BatchPhase.UNKNOWN)
-    completed = int(stats.successful_request_count)
-    unexecuted = metadata.state == "BATCH_STATE_FAILED" and not completed
-    return BatchInfo(
-        batch_id=operation.batch_id,
-        phase=phase,
-        raw_status=metadata.state,
-        created_at=metadata.create_time.astimezone(UTC),
-        stamp=metadata.display_name,
-        input_file=metadata.input_config.file_name,
-        result_files=(metadata.output.responses_file,) if metadata.output.responses_file else (),
-        total=int(stats.request_count) or None,
-        completed=completed,
-        failed=int(stats.failed_request_count),
-        ending=_ENDINGS.get(metadata.state),
-        ended_at=metadata.end_time.astimezone(UTC) if metadata.end_time and phase is BatchPhase.ENDED else None,
-        error_code=str(error.code) if error else None,
-        error_message=error.message if error else None,
-        queue_full=unexecuted and error is not None and error.code == _EXHAUSTED,
-        blocked=unexecuted and error is not None and error.code == _DENIED,
-    )

@@ -82,7 +82,7 @@ def test_anthropic() -> None:
 
 
 def test_gemini() -> None:
-    provider = GeminiBatchResource(api_key="k", project="p").provider("host")
+    provider = GeminiBatchResource(api_key="k", project="p", inline_bytes=0).provider("host")
     assert (provider.name, provider.account) == ("host", "gemini+p")
     with pytest.raises(ConfigError, match="take `chat` only"):
         defined(GeminiBatchResource(), endpoint="responses")

@@ -42,7 +42,8 @@ class TestGemini(ProviderContract):
     )
 
     def provide(self, emulator: Any, secret: str, retries: int = 0) -> GeminiProvider:
-        return GeminiProvider(api_key=secret, base_url=emulator.gemini_base_url, max_retries=retries)
+        url = emulator.gemini_base_url
+        return GeminiProvider(api_key=secret, base_url=url, max_retries=retries, inline_bytes=0)
 
     @pytest.mark.parametrize("outcome", [Outcome.CANCELED])
     def test_what_was_finished_is_kept(self, bench: Bench, outcome: Outcome) -> None:

@@ -20,7 +20,7 @@ from batch_assets.records import Ending, Outcome
 @pytest.fixture
 def provider(batch_emulator: Emulator) -> GeminiProvider:
     """Address and key are those of the environment."""
-    return GeminiProvider(max_retries=0)
+    return GeminiProvider(max_retries=0, inline_bytes=0)
 
 
 @pytest.fixture
