@@ -24,20 +24,41 @@ _OFFSETS: dict[pa.DataType, np.dtype[Any]] = {
 
 
 class ContentHash:
-    """Hash of the values of record batches that have a multiple of HASHED_ROWS rows each, but for the last."""
+    """Hash of the values of record batches, however the rows are cut into batches."""
 
     def __init__(self, schema: pa.Schema) -> None:
         self._hash = hashlib.sha256(str(schema.remove_metadata()).encode())
+        self._held: list[pa.RecordBatch] = []
+        """Fewer than HASHED_ROWS rows, which wait for the rest of theirs."""
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Add the next rows."""
-        for start in range(0, batch.num_rows, HASHED_ROWS):
-            for column in batch.slice(start, HASHED_ROWS).columns:
-                _add(self._hash, column)
+        start = 0
+        if self._held:
+            start = min(batch.num_rows, HASHED_ROWS - sum(each.num_rows for each in self._held))
+            self._held.append(batch.slice(0, start))
+            if sum(each.num_rows for each in self._held) < HASHED_ROWS:
+                return
+            self._hash_held()
+        while batch.num_rows - start >= HASHED_ROWS:
+            self._hash_rows(batch.slice(start, HASHED_ROWS))
+            start += HASHED_ROWS
+        if start < batch.num_rows:
+            self._held.append(batch.slice(start))
 
     def hexdigest(self) -> str:
-        """The hash so far."""
+        """The hash of all rows; none can be added after it."""
+        if self._held:
+            self._hash_held()
         return self._hash.hexdigest()
+
+    def _hash_held(self) -> None:
+        self._hash_rows(pa.concat_batches(self._held))
+        self._held = []
+
+    def _hash_rows(self, rows: pa.RecordBatch) -> None:
+        for column in rows.columns:
+            _add(self._hash, column)
 
 
 def _add(state: _Hash, column: pa.Array) -> None:

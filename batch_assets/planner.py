@@ -286,7 +286,7 @@ class ShardCutter:
 
 
 def in_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same rows in batches of some megabytes that have, but for the last, a multiple of 256 rows."""
+    """The same rows in batches of some megabytes; of short rows, whole blocks of those that are hashed together."""
     held: list[pa.RecordBatch] = []
     count = 0
     for batch in batches:
@@ -295,7 +295,7 @@ def in_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         fitting = _batch_rows(batch)
         start = 0
         while True:
-            rows = max(fitting, -(-(count + 1) // HASHED_ROWS) * HASHED_ROWS)
+            rows = max(fitting, count + 1 if fitting < HASHED_ROWS else -(-(count + 1) // HASHED_ROWS) * HASHED_ROWS)
             if batch.num_rows - start + count < rows:
                 break
             held.append(batch.slice(start, rows - count))
@@ -312,4 +312,4 @@ def in_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 def _batch_rows(batch: pa.RecordBatch) -> int:
     """Rows of a batch of at most BATCH_BYTES, going by the rows of this one."""
     fitting: int = BATCH_BYTES * batch.num_rows // max(1, int(batch.nbytes))
-    return min(BATCH_ROWS, max(HASHED_ROWS, fitting // HASHED_ROWS * HASHED_ROWS))
+    return min(BATCH_ROWS, fitting // HASHED_ROWS * HASHED_ROWS or max(1, fitting))

@@ -148,6 +148,21 @@ def stored_batches(
         yield parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns, use_threads=False)
 
 
+@contextmanager
+def stored_requests(
+    store: ObjectStore, path: str, columns: list[str] | None = None
+) -> Iterator[Iterator[pa.RecordBatch]]:
+    """The record batches of a shard's requests with their contents, as they were planned together: some megabytes."""
+    with opened(store, path) as parquet:
+        yield by_row_group(parquet, columns)
+
+
+def by_row_group(parquet: pq.ParquetFile, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The record batches of a file, none with rows of two row groups: long rows stay in small batches."""
+    for group in range(parquet.num_row_groups):
+        yield from parquet.iter_batches(batch_size=BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False)
+
+
 def fingerprint_rows(column: pa.Array) -> NDArray[np.uint8]:
     """A fixed-size binary(32) column as an array of shape (rows, 32)."""
     flat = np.frombuffer(column.buffers()[1], dtype=np.uint8)

@@ -200,7 +200,7 @@ class _Table:
     def write(self, file: Path) -> None:
         """Stream the snapshot's rows to the table."""
         with tables.TableWriter(str(file), self.schema) as writer:
-            for rows in self._snapshot.iter_batches(batch_size=tables.BATCH_ROWS, use_threads=False):
+            for rows in tables.by_row_group(self._snapshot):
                 writer.write(self._output(rows))
 
     def _output(self, rows: pa.RecordBatch) -> pa.RecordBatch:

@@ -56,7 +56,7 @@ def open_child(
     path = f"{ledger.files(spec)}/requests-{new_writer()}.parquet"
     all_bytes = kept_bytes = start = 0
     with (
-        tables.stored_batches(ledger.store, spec.path) as batches,
+        tables.stored_requests(ledger.store, spec.path) as batches,
         ledger.store.create(path) as stream,
         tables.TableWriter(stream, tables.REQUESTS, compression="lz4") as writer,
     ):

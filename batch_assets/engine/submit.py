@@ -248,7 +248,7 @@ def _not_accepted(ledger: Ledger, shard: Shard, error: ProviderError) -> Shard |
 
 def wire_lines(ledger: Ledger, shard: Shard, envelope: Envelope) -> Iterator[bytes]:
     """The lines of a shard's input file, from its stored requests."""
-    with tables.stored_batches(ledger.store, shard.spec.path, ["fingerprint", "content"]) as batches:
+    with tables.stored_requests(ledger.store, shard.spec.path, ["fingerprint", "content"]) as batches:
         for batch in batches:
             ids = custom_ids(shard.spec.shard_id, tables.fingerprint_rows(batch.column("fingerprint")))
             yield from envelope.lines(ids, batch.column("content").to_pylist())

@@ -11,7 +11,9 @@ from openai import OpenAI
 from provider_world import Nights, spec_of
 
 from batch_assets.emulator import Emulator
+from batch_assets.engine import plan_partition
 from batch_assets.errors import PromptError
+from batch_assets.planner import BATCH_BYTES
 from batch_assets.prompts import Prompt
 from batch_assets.provider_contract.media import BYTES, PNG
 from batch_assets.providers.openai import OpenAIProvider
@@ -19,6 +21,7 @@ from batch_assets.providers.realtime import RealtimeProvider
 from batch_assets.records import Request
 from batch_assets.schema import OutputSchema
 from batch_assets.storage.local import LocalStore
+from batch_assets.tables import stored_requests
 
 PDF = BYTES["application/pdf"]
 PDF_URL = "https://example.com/invoice.pdf"
@@ -57,6 +60,22 @@ def test_bytes_are_not_counted_as_text(openai: OpenAIProvider, tmp_path: Path) -
     assert (landing.outcomes, landing.requests, landing.folded) == ({"succeeded": 3}, 2, 1)
     assert 3000 < landing.estimate.input_tokens < 3100
     assert table.column_names[:2] == ["id", "response"]
+
+
+def test_large_images_are_never_together_in_memory(openai: OpenAIProvider, tmp_path: Path) -> None:
+    spec = spec_of("gpt-5-mini", str, "What is it? {{ photo | image }}", max_output_tokens=50, output_columns=("id",))
+    schema = pa.schema([("id", pa.int64()), ("photo", pa.binary())])
+    rows = (
+        pa.RecordBatch.from_pydict({"id": [place], "photo": [PNG + place.to_bytes(2_000_000)]}, schema=schema)
+        for place in range(24)
+    )
+    ledger = Nights(tmp_path, openai).ledger
+    plan = plan_partition(ledger, openai, spec, "d1", pa.RecordBatchReader.from_batches(schema, rows))
+    (shard,) = plan.shards
+    with stored_requests(ledger.store, shard.path) as batches:
+        sizes = [(batch.num_rows, batch.nbytes) for batch in batches]
+    assert sum(count for count, _ in sizes) == 24
+    assert max(size for _, size in sizes) < 2 * BATCH_BYTES
 
 
 def test_a_chat_endpoint_without_batches(emulator: Emulator, tmp_path: Path) -> None:
