@@ -8,8 +8,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import jinja2
 import jinja2.meta
@@ -19,6 +18,7 @@ import pyarrow as pa
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from batch_assets import prompt_parts
+from batch_assets.contents import BLANK, TEXT_ONLY, Content, Rendered, column_values, parts_content, text_content
 from batch_assets.errors import PromptError
 from batch_assets.parts import Image, MediaWeight, Part, PartError, PartsForm, Pdf, check_kind
 
@@ -26,25 +26,6 @@ PromptFunction: TypeAlias = Callable[[dict[str, Any]], str | Sequence[Part]]
 """From a row to its prompt: a text, or a list of texts, images and PDFs in their order."""
 
 _REASON_CHARACTERS = 300
-_BLANK = "the rendered prompt is empty"
-_NOT_UNICODE = "the rendered prompt is not valid Unicode text (it has a lone surrogate)"
-_PARTS = "it has to hold texts (str), Image and Pdf"
-_TEXT_ONLY = "this endpoint takes a text alone, no images and no PDFs"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendered:
-    """The user contents of one batch of rows, in the order of the rows.
-
-    `contents[i]` is the content of row i as a JSON value in UTF-8: a string literal, byte for byte what
-    `orjson.dumps(text)` writes, or the provider's own array where the row has images or PDFs; None where the row could
-    not be rendered. `errors[i]` is the reason for each row that has no content, and for no other.
-    `media[i]` says how much of an array is not text.
-    """
-
-    contents: list[bytes | None]
-    errors: dict[int, str]
-    media: dict[int, MediaWeight] = field(default_factory=dict)
 
 
 class _NullColumn(jinja2.StrictUndefined):
@@ -177,7 +158,7 @@ class Prompt:
         """Raise PromptError if the template has images or PDFs and the provider takes none there."""
         for kind in self.kinds:
             if form is None:
-                raise PromptError(f"prompt uses `| {kind}`, and {_TEXT_ONLY}.")
+                raise PromptError(f"prompt uses `| {kind}`, and {TEXT_ONLY}.")
             try:
                 check_kind(kind, form.limits)
             except PartError as error:
@@ -318,7 +299,7 @@ def _render_plain(pieces: Sequence[_Piece], batch: pa.RecordBatch) -> Rendered:
     if not any(text.strip() for text, is_column in pieces if not is_column):
         for index, row in enumerate(zip(*texts.values(), strict=True)):
             if not any(text.strip() for text in row):
-                errors.setdefault(index, _BLANK)
+                errors.setdefault(index, BLANK)
     for index in errors:
         contents[index] = None
     return Rendered(contents=contents, errors=errors)
@@ -345,7 +326,7 @@ def _joined(parts: Sequence[bytes | list[bytes]], rows: int) -> Iterable[bytes]:
 
 def _texts(column: pa.Array, name: str, errors: dict[int, str]) -> list[str]:
     """Return the column's values as Jinja prints them; a row that has none gets an error and an empty text."""
-    values = _values(column, name, errors)
+    values = column_values(column, name, errors)
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         values = [None if value is None else str(value) for value in values]
@@ -357,36 +338,13 @@ def _texts(column: pa.Array, name: str, errors: dict[int, str]) -> list[str]:
     return values
 
 
-def _values(column: pa.Array, name: str, errors: dict[int, str]) -> list[Any]:
-    """Return the column as Python values; a value that is not valid UTF-8 becomes None and an error of its row."""
-    try:
-        values: list[Any] = column.to_pylist()
-    except UnicodeDecodeError:
-        values = []
-        for index, scalar in enumerate(column):
-            try:
-                values.append(scalar.as_py())
-            except UnicodeDecodeError as error:
-                values.append(None)
-                errors.setdefault(index, f"column {name!r} is not valid UTF-8 (byte {error.start})")
-    return values
-
-
 # ---------------------------------------------------------------- rendering row by row
 
 
-class _Content(NamedTuple):
-    """Of one row: its content, or the reason why it has none."""
-
-    json: bytes | None
-    reason: str | None = None
-    media: MediaWeight | None = None
-
-
-def _render_rows(batch: pa.RecordBatch, names: Sequence[str], render: Callable[[dict[str, Any]], _Content]) -> Rendered:
+def _render_rows(batch: pa.RecordBatch, names: Sequence[str], render: Callable[[dict[str, Any]], Content]) -> Rendered:
     errors: dict[int, str] = {}
     media: dict[int, MediaWeight] = {}
-    columns = [_values(batch.column(name), name, errors) for name in names]
+    columns = [column_values(batch.column(name), name, errors) for name in names]
     contents: list[bytes | None] = []
     for index in range(batch.num_rows):
         if index in errors:
@@ -402,8 +360,8 @@ def _render_rows(batch: pa.RecordBatch, names: Sequence[str], render: Callable[[
     return Rendered(contents=contents, errors=errors, media=media)
 
 
-def _by_template(template: jinja2.Template, form: PartsForm | None) -> Callable[[dict[str, Any]], _Content]:
-    def render(row: dict[str, Any]) -> _Content:
+def _by_template(template: jinja2.Template, form: PartsForm | None) -> Callable[[dict[str, Any]], Content]:
+    def render(row: dict[str, Any]) -> Content:
         values = {
             name: _NullColumn(hint=f"column {name!r} is null", name=name) if value is None else value
             for name, value in row.items()
@@ -411,62 +369,27 @@ def _by_template(template: jinja2.Template, form: PartsForm | None) -> Callable[
         held: list[Image | Pdf] = []
         try:
             text = template.render({**values, prompt_parts.HELD: held})
-            return _content(text) if not held else _of_parts(prompt_parts.split(text, held), form)
+            return text_content(text) if not held else parts_content(prompt_parts.split(text, held), form)
         except _NullValue:
-            return _Content(None, "a value that the template prints is null")
+            return Content(None, "a value that the template prints is null")
         except jinja2.UndefinedError as error:
-            return _Content(None, str(error.message))
+            return Content(None, str(error.message))
         except PartError as error:
-            return _Content(None, str(error))
+            return Content(None, str(error))
         except Exception as error:  # noqa: BLE001  # whatever a row does to a template is that row's error
-            return _Content(None, f"the template failed with {type(error).__name__}: {error}")
+            return Content(None, f"the template failed with {type(error).__name__}: {error}")
 
     return render
 
 
-def _by_function(function: PromptFunction, form: PartsForm | None) -> Callable[[dict[str, Any]], _Content]:
-    def render(row: dict[str, Any]) -> _Content:
+def _by_function(function: PromptFunction, form: PartsForm | None) -> Callable[[dict[str, Any]], Content]:
+    def render(row: dict[str, Any]) -> Content:
         try:
             content: object = function(row)
         except Exception as error:  # noqa: BLE001  # whatever a row does to the user's function is that row's error
-            return _Content(None, f"the prompt function raised {type(error).__name__}: {error}")
+            return Content(None, f"the prompt function raised {type(error).__name__}: {error}")
         if isinstance(content, Image | Pdf):
             content = [content]
-        return _of_parts(content, form) if isinstance(content, list | tuple) else _content(content)
+        return parts_content(content, form) if isinstance(content, list | tuple) else text_content(content)
 
     return render
-
-
-def _content(content: object) -> _Content:
-    """One rendered text as JSON, or the reason why it is none."""
-    if not isinstance(content, str):
-        return _Content(
-            None,
-            f"the prompt function returned a {type(content).__name__}; it has to return a text (str), or a list of "
-            "texts, Image and Pdf",
-        )
-    if not content.strip():
-        return _Content(None, _BLANK)
-    try:
-        return _Content(orjson.dumps(str(content)))
-    except orjson.JSONEncodeError:
-        return _Content(None, _NOT_UNICODE)
-
-
-def _of_parts(parts: Sequence[object], form: PartsForm | None) -> _Content:
-    """Texts, images and PDFs as the provider's own JSON, or the reason why they are none."""
-    known = [part for part in parts if isinstance(part, str | Image | Pdf)]
-    if len(known) < len(parts):
-        strange = next(part for part in parts if not isinstance(part, str | Image | Pdf))
-        return _Content(None, f"the prompt function returned a list with a {type(strange).__name__} in it; {_PARTS}")
-    if not known or any(isinstance(part, str) and not part.strip() for part in known):
-        return _Content(None, _BLANK if not known else "the list that the prompt function returned has an empty text")
-    if form is None:
-        return _Content(None, _TEXT_ONLY)
-    try:
-        content, weight = form.content(known)
-    except PartError as error:
-        return _Content(None, str(error))
-    except (UnicodeEncodeError, orjson.JSONEncodeError):
-        return _Content(None, _NOT_UNICODE)
-    return _Content(content, None, weight)
