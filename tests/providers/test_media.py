@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -13,10 +15,15 @@ from provider_world import Nights, spec_of
 from batch_assets.emulator import Emulator
 from batch_assets.engine import plan_partition
 from batch_assets.errors import PromptError
+from batch_assets.parts import Image, Pdf
 from batch_assets.planner import BATCH_BYTES
 from batch_assets.prompts import Prompt
 from batch_assets.provider_contract.media import BYTES, PNG
+from batch_assets.providers.anthropic import AnthropicProvider
+from batch_assets.providers.gemini import GeminiProvider
+from batch_assets.providers.mistral import MistralProvider
 from batch_assets.providers.openai import OpenAIProvider
+from batch_assets.providers.protocol import Provider
 from batch_assets.providers.realtime import RealtimeProvider
 from batch_assets.records import Request
 from batch_assets.schema import OutputSchema
@@ -93,6 +100,86 @@ def test_an_endpoint_of_texts_refuses_before_the_rows_are_read(openai: OpenAIPro
     )
     with pytest.raises(PromptError, match="a text alone"):
         Nights(tmp_path, openai).night(spec, pa.table({"id": ["a"], "photo": ["https://example.com/a.png"]}))
+
+
+PNG_BASE64 = "iVBORw0KGgoAAAANSUhEUgAABAAAAAMACAIAAAA="
+ADDRESS = "https://e.com/a.png"
+
+
+def _data(media_type: str, source: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(source).decode()}"
+
+
+OPENAI_PDF = {"filename": "document.pdf", "file_data": _data("application/pdf", PDF)}
+GOLDEN: dict[str, tuple[Provider, str, list[Any]]] = {
+    "OpenAI, chat": (
+        OpenAIProvider(api_key="k"),
+        "chat",
+        [
+            {"type": "text", "text": "ü"},
+            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG_BASE64}"}},
+            {"type": "image_url", "image_url": {"url": ADDRESS}},
+            {"type": "file", "file": OPENAI_PDF},
+        ],
+    ),
+    "OpenAI, responses": (
+        OpenAIProvider(api_key="k"),
+        "responses",
+        [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "input_text", "text": "ü"},
+                    {"type": "input_image", "detail": "auto", "image_url": f"data:image/png;base64,{PNG_BASE64}"},
+                    {"type": "input_image", "detail": "auto", "image_url": ADDRESS},
+                    {"type": "input_file", **OPENAI_PDF},
+                ],
+            }
+        ],
+    ),
+    "Anthropic": (
+        AnthropicProvider(api_key="k"),
+        "chat",
+        [
+            {"type": "text", "text": "ü"},
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG_BASE64}},
+            {"type": "image", "source": {"type": "url", "url": ADDRESS}},
+            {
+                "type": "document",
+                "source": {"type": "base64", "media_type": "application/pdf", "data": base64.b64encode(PDF).decode()},
+            },
+        ],
+    ),
+    "Mistral": (
+        MistralProvider(api_key="k"),
+        "chat",
+        [
+            {"type": "text", "text": "ü"},
+            {"type": "image_url", "image_url": f"data:image/png;base64,{PNG_BASE64}"},
+            {"type": "image_url", "image_url": ADDRESS},
+            {"type": "document_url", "document_url": _data("application/pdf", PDF)},
+        ],
+    ),
+    "Gemini": (
+        GeminiProvider(api_key="k"),
+        "chat",
+        [
+            {"text": "ü"},
+            {"inlineData": {"mimeType": "image/png", "data": PNG_BASE64}},
+            {"fileData": {"mimeType": "image/png", "fileUri": ADDRESS}},
+            {"inlineData": {"mimeType": "application/pdf", "data": base64.b64encode(PDF).decode()}},
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_the_native_form_is_part_of_a_fingerprint_and_stays_as_it_is(name: str) -> None:
+    """Another form of the same image buys every cached request with images again."""
+    provider, endpoint, expected = GOLDEN[name]
+    form = provider.envelope(Request(model="m", endpoint=endpoint, max_output_tokens=5)).parts
+    assert form is not None
+    assert form.content(["ü", Image(PNG), Image(ADDRESS), Pdf(PDF)])[0] == orjson.dumps(expected)
 
 
 def test_texts_are_rendered_as_ever(openai: OpenAIProvider) -> None:

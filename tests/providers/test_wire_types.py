@@ -75,7 +75,7 @@ def bench(recorded: Emulator, name: str) -> Bench:
     recorded.reset()
     EXCHANGES.clear()
     wire = WIRES[name]
-    return Bench(provider=wire.provide(recorded), emulator=recorded, model=wire.model, emulated=name)
+    return Bench(provider=wire.provide(recorded), emulator=recorded, model=wire.model, emulated=name.partition(",")[0])
 
 
 # ---------------------------------------------------------------- the tests
@@ -167,19 +167,26 @@ def live(bench: Bench, wire: Wire) -> None:
     provider.cancel(running)
     provider.batch(running)
     bench.emulator.advance(600)
-    bench.results(bench.ended(running))
+    ended = bench.ended(running)
+    bench.results(ended)
     if provider.limits.input_files:
         provider.delete_input(provider.upload("a.jsonl", iter(bench.lines(texts(1)))) or "")
     calls: dict[str, Callable[[], object]] = {
         "batches.create": lambda: bench.send(texts(1)),
         "batches.retrieve": lambda: provider.batch(running),
         "batches.list": bench.listed,
+        "batches.cancel": lambda: provider.cancel(running),
+        "files.create": lambda: provider.upload("a.jsonl", iter(bench.lines(texts(1)))),
+        "files.list": lambda: list(provider.input_files()),
+        "files.content": lambda: bench.results(ended),
     }
     for operation, call in calls.items():
         for status in (400, 401, 402, 403, 404, 408, 409, 413, 429, 500, 503, 529):
             arm("refused", operation=operation, status=status)
             with suppress(ProviderError):
                 call()
+    for call in wire.direct:
+        call(bench.emulator)
     bench.emulator.set_latency(0)
     bench.emulator.set_limits(bench.emulated, max_requests=2)
     assert bench.is_refused(texts(3))

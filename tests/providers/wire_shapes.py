@@ -7,12 +7,13 @@ documents that the emulator names.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NotRequired
 
 import anthropic.types
 import google.genai.types as gemini
 import mistralai.client.models as mistral
+import openai
 import openai.types
 from anthropic.types.messages import MessageBatch, MessageBatchIndividualResponse
 from anthropic.types.messages.batch_create_params import Request as AnthropicRequest
@@ -193,6 +194,17 @@ class GeminiFiles(TypedDict):
     nextPageToken: NotRequired[str]
 
 
+class GeminiInlined(TypedDict):
+    metadata: NotRequired[dict[str, str]]
+    response: NotRequired[gemini.GenerateContentResponse]
+    error: NotRequired[GoogleStatus]
+
+
+class GeminiOutput(TypedDict):
+    responsesFile: NotRequired[str]
+    inlinedResponses: NotRequired[dict[Literal["inlinedResponses"], list[GeminiInlined]]]
+
+
 GeminiStats = TypedDict(
     "GeminiStats",
     dict.fromkeys(("requestCount", "successfulRequestCount", "failedRequestCount", "pendingRequestCount"), str),
@@ -206,7 +218,7 @@ GeminiJob = TypedDict(
         "model": str,
         "displayName": str,
         "inputConfig": dict[str, Any],
-        "output": NotRequired[dict[Literal["responsesFile", "inlinedResponses"], Any]],
+        "output": NotRequired[GeminiOutput],
         "createTime": str,
         "endTime": NotRequired[str],
         "updateTime": str,
@@ -321,6 +333,8 @@ class Wire:
     rules: Sequence[Rule]
     errors: Sequence[Any]
     endpoints: Sequence[str] = ("chat",)
+    direct: Sequence[Callable[[Any], object]] = ()
+    """Calls of endpoints without a batch."""
     ignored: str = r"nothing"
     """Calls that are not the provider's: of the bucket."""
 
@@ -331,6 +345,11 @@ OPENAI_BODIES = {
     "/v1/embeddings": EmbeddingCreateParams,
 }
 _ID = r"[\w-]+"
+
+
+def _openai(emulator: Emulator) -> openai.OpenAI:
+    return openai.OpenAI(api_key="k", base_url=emulator.openai_base_url, max_retries=0)
+
 
 WIRES: dict[str, Wire] = {
     "openai": Wire(
@@ -347,9 +366,21 @@ WIRES: dict[str, Wire] = {
             Rule(r"GET /v1/batches", OpenAIBatches),
             Rule(rf"GET /v1/batches/{_ID}", openai.types.Batch),
             Rule(rf"POST /v1/batches/{_ID}/cancel", openai.types.Batch),
+            Rule(r"POST /v1/chat/completions", ChatCompletion),
+            Rule(r"POST /v1/responses", Response),
+            Rule(r"POST /v1/embeddings", openai.types.CreateEmbeddingResponse),
         ],
         errors=[OpenAIError],
         endpoints=("chat", "responses", "embeddings"),
+        direct=[
+            lambda emulator: _openai(emulator).chat.completions.create(
+                model="gpt-5-mini", messages=[{"role": "user", "content": "Where is it?"}]
+            ),
+            lambda emulator: _openai(emulator).responses.create(model="gpt-5-mini", input="Where is it?"),
+            lambda emulator: _openai(emulator).embeddings.create(
+                model="text-embedding-3-small", input="Where is it?", encoding_format="float"
+            ),
+        ],
     ),
     "anthropic": Wire(
         model="claude-haiku-4-5",
@@ -390,7 +421,9 @@ WIRES: dict[str, Wire] = {
     ),
     "gemini": Wire(
         model="gemini-3-flash-preview",
-        provide=lambda emulator: GeminiProvider(api_key="k", base_url=emulator.gemini_base_url, max_retries=0),
+        provide=lambda emulator: GeminiProvider(
+            api_key="k", base_url=emulator.gemini_base_url, max_retries=0, inline_bytes=0
+        ),
         line=GeminiLine,
         bodies=lambda _: [],
         rules=[
@@ -428,3 +461,9 @@ WIRES: dict[str, Wire] = {
         ignored=r"\w+ /(?:storage|upload/storage|download/storage)/",
     ),
 }
+_GEMINI = WIRES["gemini"]
+WIRES["gemini, inline"] = replace(
+    _GEMINI,
+    provide=lambda emulator: GeminiProvider(api_key="k", base_url=emulator.gemini_base_url, max_retries=0),
+    rules=[rule for rule in _GEMINI.rules if rule.kind not in (GeminiResult, GeminiFile) and "DELETE" not in rule.call],
+)
