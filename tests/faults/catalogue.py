@@ -1,62 +1,25 @@
-"""The faults of the matrix, and the providers. Another provider is one more Subject."""
+"""The faults of the matrix."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nights_with_faults import REQUESTS, ROWS, SHARDS, Fault, Night, Subject
+from nights_with_faults import REQUESTS, ROWS, SHARDS, Fault, Night
+from subjects import CONCURRENCY, SUBJECTS
 
 from batch_assets.emulator import SpawnedEmulator
-from batch_assets.providers.anthropic import AnthropicProvider
-from batch_assets.providers.mistral import MistralProvider
-from batch_assets.providers.openai import OpenAIProvider
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from batch_assets.emulator.client import Controls
-    from batch_assets.providers.protocol import Provider
 
 ONE_SHARD_ROWS = ROWS // SHARDS
 ONE_SHARD = REQUESTS // SHARDS
-
-
-def _openai(emulator: Controls) -> Provider:
-    return OpenAIProvider(
-        api_key="sk-faults",
-        base_url=emulator.openai_base_url,
-        listing_grace_seconds=0.3,
-        timeout_seconds=10,
-        max_retries=1,
-    )
-
-
-def _anthropic(emulator: Controls) -> Provider:
-    return AnthropicProvider(
-        api_key="sk-faults",
-        base_url=emulator.anthropic_base_url,
-        listing_grace_seconds=0.3,
-        timeout_seconds=10,
-        max_retries=1,
-    )
-
-
-def _mistral(emulator: Controls) -> Provider:
-    return MistralProvider(
-        api_key="sk-faults",
-        server_url=emulator.mistral_server_url,
-        listing_grace_seconds=0.3,
-        timeout_seconds=10,
-        max_retries=1,
-    )
-
-
-SUBJECTS = [
-    Subject(name="openai", model="gpt-5-mini", connect=_openai),
-    Subject(name="anthropic", model="claude-haiku-4-5", connect=_anthropic, files=False),
-    Subject(name="mistral", model="mistral-small-2603", connect=_mistral),
-]
 
 
 def _arm(fault: str, **spec: Any) -> Callable[[Controls], object]:
@@ -80,9 +43,10 @@ def _killed(night: Night) -> None:
 
 
 def _beyond_the_window(night: Night) -> None:
-    """A day and half an hour pass, then another hour."""
+    """The window and half an hour pass, then another hour."""
     night.tick()  # what has ended is fetched at once
-    for hours in (24.5, 1.5):
+    window = int(night.provider.limits.completion_window.removesuffix("h"))
+    for hours in (window + 0.5, 1.5):
         night.emulator.advance(hours * 3600)
         night.store.pass_time(hours=hours)
         night.tick()
@@ -95,9 +59,24 @@ def _late_create(night: Night) -> None:
     night.emulator.advance(600)
 
 
-def _a_month_later(night: Night) -> None:
-    night.store.pass_time(days=28)
+def _shortly_before_deletion(night: Night) -> None:
+    """Nobody looks for nine tenths of the time for which the provider keeps results."""
+    night.store.pass_time(days=0.9 * night.provider.limits.results_kept_days)
     night.emulator.set_latency(0)
+
+
+def _killed_while_executing(night: Night) -> None:
+    """A process that executes requests one by one is killed in the middle."""
+    process = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("realtime_process.py"), night.folder, night.emulator.url]
+    )
+    try:
+        while night.emulator.bill().get("openai", {"requests": 0})["requests"] < REQUESTS // 2:
+            assert process.poll() is None, "the process ended before it could be killed"
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
 
 
 CREATE = [
@@ -142,7 +121,12 @@ REFUSED = [
 UPLOADS = [
     Fault(name="upload cut off", arm=_arm("upload_cut", operation="files.create", times=3), needs_files=True),
     Fault(name="upload refused: 500", arm=_arm("500", operation="files.create", times=3), needs_files=True),
-    Fault(name="upload refused: 401", arm=_arm("401", operation="files.create"), needs_files=True, told="401"),
+    Fault(
+        name="upload refused: 401",
+        arm=_arm("401", operation="files.create"),
+        needs_files=True,
+        told="401|does not accept the credentials",
+    ),
     Fault(name="upload refused: 413", arm=_arm("413", operation="files.create"), needs_files=True, told="413"),
 ]
 LISTS = [
@@ -188,7 +172,7 @@ BATCHES = [
         name="stuck beyond its window",
         arm=_arm("stuck", fraction=0.5),
         during=_beyond_the_window,
-        told="runs beyond its window of 24 h",
+        told="runs beyond its window of [0-9]+ h",
     ),
     Fault(name="expired, nothing finished", arm=_arm("expired", fraction=0)),
     Fault(name="expired, half finished", arm=_arm("expired", fraction=0.5)),
@@ -223,9 +207,9 @@ BATCHES = [
     Fault(
         name="fetched shortly before deletion",
         arm=lambda emulator: emulator.set_latency(0.5),
-        during=_a_month_later,
-        told="the provider deletes them in about 2.0 days",
-        only=frozenset({"openai"}),
+        during=_shortly_before_deletion,
+        told="the provider deletes them in about",
+        only=frozenset({"openai", "anthropic", "mistral", "gemini", "gateway"}),  # Vertex's are in the user's bucket
     ),
 ]
 RESULTS = [
@@ -239,6 +223,76 @@ RESULTS = [
     Fault(name="connection cut in the download", arm=_arm("cut", after_bytes=900, times=SHARDS)),
     Fault(name="download failing: 500", arm=_arm("500", operation="files.content", times=5)),
 ]
+_STORE = {"provider": "gcs"}
+BUCKET = [
+    Fault(name="none", of="bucket"),
+    Fault(
+        name="writes that land, replies lost",
+        arm=_both(
+            *(_arm("accept_then_drop", operation="files.create", after=after, **_STORE) for after in range(0, 40, 4))
+        ),
+        of="bucket",
+    ),
+    Fault(
+        name="writes that land, then 503",
+        arm=_both(
+            *(
+                _arm("accept_then_error", operation="files.create", status=503, after=after, **_STORE)
+                for after in range(1, 40, 6)
+            )
+        ),
+        of="bucket",
+    ),
+    *(
+        Fault(
+            name=f"store refuses: {status}",
+            arm=_both(
+                *(
+                    _arm("refused", operation=operation, status=status, after=3, times=2, **_STORE)
+                    for operation in ("files.create", "files.content", "files.list", "files.retrieve", "files.delete")
+                )
+            ),
+            of="bucket",
+        )
+        for status in (429, 503)
+    ),
+    Fault(
+        name="store's streams cut",
+        arm=_both(
+            _arm("cut", kind="any", after_bytes=200, after=2, times=6, **_STORE),
+            _arm("drop", operation="files.create", after=5, times=2, **_STORE),
+        ),
+        of="bucket",
+    ),
+    Fault(
+        name="store's replies slow",
+        arm=_arm("slow", operation="files.list", seconds=0.2, times=6, **_STORE),
+        of="bucket",
+    ),
+]
+_CALL = {"operation": "realtime"}
+REALTIME = [
+    Fault(name="none", of="realtime"),
+    Fault(
+        name="killed while it executes",
+        arm=_arm("slow", seconds=0.1, times=REQUESTS, **_CALL),
+        during=_killed_while_executing,
+        of="realtime",
+        again=CONCURRENCY,
+        why="a host without batches shows nothing that could be looked up: at most `concurrency` requests again",
+    ),
+    Fault(name="request refused: 429", arm=_arm("429", times=3, retry_after=1, **_CALL), of="realtime"),
+    Fault(name="request refused: 500", arm=_arm("500", times=3, **_CALL), of="realtime"),
+    Fault(name="request refused: 401", arm=_arm("401", times=3, **_CALL), of="realtime", told="401"),
+    Fault(name="request not executed, connection dropped", arm=_arm("drop", times=3, **_CALL), of="realtime"),
+    Fault(
+        name="request executed, connection dropped",
+        arm=_arm("accept_then_drop", times=2, **_CALL),
+        of="realtime",
+        again=2,
+        why="a reply that is lost is paid for, and asked for again: the host offers no id to look for",
+    ),
+]
 FAULTS = [
     *CREATE,
     *REFUSED,
@@ -246,11 +300,15 @@ FAULTS = [
     *LISTS,
     *BATCHES,
     *RESULTS,
+    *BUCKET,
+    *REALTIME,
     Fault(name="provider killed and restarted", during=_killed, spawned=True),
 ]
 LINES = [
     (subject, fault)
     for subject in SUBJECTS
     for fault in FAULTS
-    if (not fault.only or subject.name in fault.only) and (subject.files or not fault.needs_files)
+    if fault.of == subject.faults
+    and (not fault.only or subject.name in fault.only)
+    and (subject.files or not fault.needs_files)
 ]

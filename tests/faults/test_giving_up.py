@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from catalogue import SUBJECTS
 from nights_with_faults import PARTITION, REQUESTS, Night, rows
+from subjects import SUBJECTS
 
 from batch_assets.cli import main
 from batch_assets.emulator import Emulator

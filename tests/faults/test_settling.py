@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from catalogue import SUBJECTS
 from nights_with_faults import PARTITION, QUICK, REQUESTS, ROWS, Night, rows
+from subjects import SUBJECTS
 
 from batch_assets.admission import QueueLimits
 from batch_assets.cli import main
