@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -51,7 +51,7 @@ _COUNT = re.compile(rb"/Count\s+(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image of a prompt: its bytes, or its address (https://, or gs:// where the provider reads Cloud Storage).
+    """An image of a prompt: its bytes (or a `data:` URL of them), or its address: https://, gs:// where that is read.
 
     `media_type` (`image/png`) is told by the bytes, or by the ending of the address; give it where that has none.
     """
@@ -65,7 +65,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Pdf:
-    """A PDF of a prompt: its bytes, or its address (https://, or gs:// where the provider reads Cloud Storage)."""
+    """A PDF of a prompt: its bytes (or a `data:` URL of them), or its address: https://, gs:// where that is read."""
 
     source: str | bytes
 
@@ -170,8 +170,10 @@ def check_kind(kind: str, limits: MediaLimits) -> None:
 
 def read(part: Image | Pdf, limits: MediaLimits) -> Media:
     """Find out what a part is and whether the provider takes it. Raises PartError."""
-    kind, source = kind_of(part), part.source
+    kind = kind_of(part)
     check_kind(kind, limits)
+    part = _with_bytes(part)
+    source = part.source
     ways = limits.image_ways if kind == "image" else limits.pdf_ways
     if not isinstance(source, str | bytes) or not source:
         given = "empty" if source in ("", b"") else f"a {type(source).__name__}"
@@ -197,9 +199,25 @@ def shown(source: object) -> str:
         return f"of {len(source):,} bytes"
     if not isinstance(source, str):
         return f"of the type {type(source).__name__}"
+    if source[:5].lower() == "data:":
+        return f"of a data: URL of {len(source):,} characters"
     plain = source.partition("?")[0].partition("#")[0]
     plain = re.sub(r"//[^/@]*@", "//", plain)
     return repr(plain if len(plain) <= 100 else f"{plain[:100]}…")
+
+
+def _with_bytes(part: Image | Pdf) -> Image | Pdf:
+    """The same part, with the bytes of a `data:` URL: files of text hold bytes so. Raises PartError."""
+    source = part.source
+    if not isinstance(source, str) or source[:5].lower() != "data:":
+        return part
+    head, comma, data = source.partition(",")
+    try:
+        if not (comma and head.lower().endswith(";base64")):
+            raise ValueError
+        return replace(part, source=base64.b64decode(data, validate=True))
+    except ValueError:
+        raise PartError(f"the {kind_of(part)} {shown(source)} does not read `data:TYPE;base64,...`") from None
 
 
 _NAMES = {"image": "images", "pdf": "PDFs"}

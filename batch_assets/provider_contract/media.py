@@ -35,7 +35,7 @@ class MediaContract(Contract):
         form = _form(bench)
         contents = [form.content(parts)[0] for parts in every_part(form)]
         plain = bench.run([TEXT])[0].input_tokens
-        results = _run(bench, contents)
+        results = run_contents(bench, contents)
         assert [(result.outcome, result.error) for result in results] == [(Outcome.SUCCEEDED, None)] * len(contents)
         assert all(result.input_tokens > plain + 50 for result in results)
 
@@ -68,7 +68,7 @@ class MediaContract(Contract):
         lie = Media(kind="image", media_type="image/png", address=None, data="bm90IGEgUE5H", tokens=0)
         foreign = Media(kind="image", media_type="image/x-icon", address=None, data="AAABAAEA", tokens=0)
         contents = [orjson.dumps(form.whole([form.text(TEXT), form.media(media)])) for media in (lie, foreign)]
-        results = _run(bench, contents)
+        results = run_contents(bench, contents)
         assert [(result.outcome, result.curable) for result in results] == [(Outcome.ERRORED, False)] * 2
         assert bench.bill["requests"] == 0
 
@@ -115,7 +115,7 @@ def every_part(form: PartsForm) -> list[list[Part]]:
     return [*([TEXT, part] for part in (*images, *pdfs)), [images[0], TEXT, *pdfs, "and?", images[-1]]]
 
 
-def _run(bench: Bench, contents: list[bytes]) -> list[Any]:
+def run_contents(bench: Bench, contents: list[bytes]) -> list[Any]:
     """The results of a batch with these contents, in their order."""
     request: Request = bench.request()
     prints = Fingerprinter(request, vendor=bench.provider.vendor, host=bench.provider.host).of(contents)

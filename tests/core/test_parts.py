@@ -99,6 +99,13 @@ def test_an_image_needs_no_text_and_may_stand_twice_or_under_a_condition() -> No
         ("a {{ photo | image('image/jpeg') }}", PNG, "is image/png, not image/jpeg"),
         ("a {{ photo | image }}", PNG + bytes(80), "has 108 bytes, and Acme's batches take 100"),
         ("a {{ photo | image }}", "gs://b/a.png", "sign it"),
+        (
+            "a {{ photo | image }}",
+            "data:image/png;base64,!!",
+            "of a data: URL of 24 characters does not read",
+        ),
+        ("a {{ photo | image }}", "data:,abc", "does not read `data:TYPE;base64,"),
+        ("a {{ photo | pdf }}", as_data(PNG, "application/pdf"), "are image/png"),
         ("a {{ photo | image }}", "ftp://e.com/a.png", "give one of: bytes, https://"),
         ("a {{ photo | image }}", "a.png", "give one of: bytes, https://"),
     ],
@@ -158,6 +165,11 @@ def test_the_weight_of_a_content_is_its_text_and_what_is_assumed_of_the_rest() -
     assert len(content) - weight.bytes == len("Grüße".encode())
     assert weight.tokens == 1000 + 2 * 500 + URL_PAGES * 500
     assert read(Pdf(b"%PDF-1.7 /Count 7 /Count 3"), LIMITS).tokens == 7 * 500
+
+
+def test_a_data_url_holds_the_bytes() -> None:
+    plain, as_url = (render(Prompt("{{ p | image }}"), p=[given])[0] for given in (PNG, as_data(PNG, "image/x-any")))
+    assert plain == as_url == [[{"image": as_data(PNG, "image/png"), "type": "image/png"}]]
 
 
 def test_a_row_cannot_write_a_mark_into_a_text() -> None:

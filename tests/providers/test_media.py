@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import pyarrow as pa
 import pytest
 from openai import OpenAI
 from provider_world import Nights, spec_of
+from wires import WIRES
 
 from batch_assets.emulator import Emulator
 from batch_assets.engine import plan_partition
 from batch_assets.errors import PromptError
-from batch_assets.parts import Image, Pdf
+from batch_assets.parts import Image, Media, Pdf
 from batch_assets.planner import BATCH_BYTES
 from batch_assets.prompts import Prompt
-from batch_assets.provider_contract.media import BYTES, PNG
+from batch_assets.provider_contract.contract import Bench
+from batch_assets.provider_contract.media import BYTES, PNG, run_contents
 from batch_assets.providers.anthropic import AnthropicProvider
 from batch_assets.providers.gemini import GeminiProvider
 from batch_assets.providers.mistral import MistralProvider
 from batch_assets.providers.openai import OpenAIProvider
 from batch_assets.providers.protocol import Provider
 from batch_assets.providers.realtime import RealtimeProvider
-from batch_assets.records import Request
+from batch_assets.records import Outcome, Request
 from batch_assets.schema import OutputSchema
 from batch_assets.storage.local import LocalStore
 from batch_assets.tables import stored_requests
@@ -110,6 +112,12 @@ def _data(media_type: str, source: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(source).decode()}"
 
 
+def _media(media_type: str | None = None, source: bytes | None = None, *, address: str | None = None) -> Media:
+    data = None if source is None else base64.b64encode(source).decode()
+    kind: Literal["image", "pdf"] = "pdf" if media_type == "application/pdf" else "image"
+    return Media(kind=kind, media_type=media_type, address=address, data=data, tokens=0)
+
+
 OPENAI_PDF = {"filename": "document.pdf", "file_data": _data("application/pdf", PDF)}
 GOLDEN: dict[str, tuple[Provider, str, list[Any]]] = {
     "OpenAI, chat": (
@@ -180,6 +188,30 @@ def test_the_native_form_is_part_of_a_fingerprint_and_stays_as_it_is(name: str) 
     form = provider.envelope(Request(model="m", endpoint=endpoint, max_output_tokens=5)).parts
     assert form is not None
     assert form.content(["ü", Image(PNG), Image(ADDRESS), Pdf(PDF)])[0] == orjson.dumps(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "media", "words"),
+    [
+        ("openai", _media(address="gs://b/a.png"), "has to begin with http"),
+        ("anthropic", _media(address="http://e.com/a.png"), "has to begin with https"),
+        ("anthropic", _media("image/png", PNG + bytes(4_000_000)), "exceeds 5 MB"),
+        ("anthropic", _media("application/pdf", PDF + b"<</Type/Page>>" * 100), "maximum of 100 PDF pages"),
+        ("mistral", _media("image/png", b"x"), "appears to be something else"),
+        ("mistral", _media("application/pdf", PNG), "appears to be image/png"),
+        ("gemini", _media("image/png", address="gs://b/a.png"), "unsupported fileData"),
+        ("gemini", _media(address="https://e.com/a"), "must have a mimeType"),
+        ("vertex", _media("image/gif", BYTES["image/gif"]), "Unsupported MIME type: image/gif"),
+    ],
+)
+def test_the_emulator_refuses_what_the_provider_would(emulator: Emulator, name: str, media: Media, words: str) -> None:
+    wire = WIRES[name]
+    bench = Bench(provider=wire.provide(emulator), emulator=emulator, model=wire.model, emulated=name)
+    form = bench.provider.envelope(bench.request()).parts
+    assert form is not None
+    (result,) = run_contents(bench, [orjson.dumps(form.whole([form.text("a"), form.media(media)]))])
+    assert (result.outcome, result.curable) == (Outcome.ERRORED, False)
+    assert words in (result.error or "")
 
 
 def test_texts_are_rendered_as_ever(openai: OpenAIProvider) -> None:

@@ -16,7 +16,8 @@ import pytest
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from sdk_types import complaints
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from wire_shapes import WIRES, Wire, numbered
+from wire_shapes import numbered
+from wires import WIRES, Wire
 
 from batch_assets.emulator import Emulator
 from batch_assets.errors import ProviderError
