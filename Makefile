@@ -33,6 +33,7 @@ lint: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	@$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
+	@$(BIN)/python -m benchmarks.ticks $(BENCH_TICKS)
 
 # One night for every fault and provider; fails if a row, or a billed request, is not as it must be.
 faults: $(VENV)/installed-dev

@@ -32,6 +32,7 @@ from batch_assets.errors import ConfigError, StoreError
 from batch_assets.lifecycle import TERMINAL, Event, State, next_state
 from batch_assets.markers import BatchOwner, LeaseEntry, Marker, OpenPlan, StoreHeader
 from batch_assets.records import PlanRecord, PlanRef, Shard, ShardSpec, Transition, Wait
+from batch_assets.storage.together import together
 from batch_assets.timing import Timing
 
 if TYPE_CHECKING:
@@ -130,19 +131,21 @@ class Ledger:
         """Assert that the generation is open; also done by whoever finds its plan not settled."""
         self.store.write_new(f"{self._open(ref)}.planned.json", encode(Marker(account=account, plan=ref)))
 
-    def open_plans(self) -> list[OpenPlan]:
-        """Every generation with an open marker."""
+    def open_plans(self, *, ordinary: bool = True) -> list[OpenPlan]:
+        """Every generation with an open marker; without `ordinary` those alone that are canceled or not opened."""
         entries = {entry.path: entry.created_at for entry in self.store.list(f"{self._root}/open")}
         found = []
         for path, since in entries.items():
             if not path.endswith(".planned.json"):
+                continue
+            opened, canceled = (path.replace(".planned.", f".{one}.") in entries for one in ("opened", "canceled"))
+            if opened and not canceled and not ordinary:
                 continue
             try:
                 marker = self._read(Marker, path)
             except FileNotFoundError:  # settled since the listing
                 continue
             if marker.plan is not None:
-                opened, canceled = (path.replace(".planned.", f".{one}.") in entries for one in ("opened", "canceled"))
                 found.append(
                     OpenPlan(ref=marker.plan, account=marker.account, opened=opened, canceled=canceled, since=since)
                 )
@@ -190,9 +193,11 @@ class Ledger:
     def open_shards(self, account: str) -> list[Shard]:
         """Every open shard of the account with its newest transition, the oldest first; cleans up terminal ones."""
         shards = []
-        markers = self.store.list(f"{self._account(account)}/open")
-        for entry in sorted(markers, key=lambda entry: (entry.created_at, entry.path)):
-            shard = self.find_shard(account, leaf(entry.path).removesuffix(".json"))
+        markers = sorted(
+            self.store.list(f"{self._account(account)}/open"), key=lambda entry: (entry.created_at, entry.path)
+        )
+        found = together(lambda entry: self.find_shard(account, leaf(entry.path).removesuffix(".json")), markers)
+        for entry, shard in zip(markers, found, strict=True):
             if shard is None:  # its opener is between the marker and the first transition, or died there
                 continue
             if shard.state in TERMINAL:

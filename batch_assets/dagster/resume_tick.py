@@ -21,6 +21,7 @@ from batch_assets.dagster.parking import ABANDONED_TAG, FAMILY_TAG, family_of, h
 from batch_assets.dagster.resuming import Family, Resumption, is_under_way
 from batch_assets.engine import plan_status
 from batch_assets.errors import StoreError
+from batch_assets.storage.together import together
 
 if TYPE_CHECKING:
     from batch_assets.ledger import Ledger
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 MOST_REQUESTS = 60
 """In one tick: a run costs about 0.13 s to create."""
+
+_AT_ONCE = 64
+"""Plans that are looked at between two looks at the clock."""
 
 _ENDED = frozenset(
     {BulkActionStatus.COMPLETED, BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.COMPLETED_FAILED, None}
@@ -143,17 +147,24 @@ class ResumeTick:
         ]
         todo.sort(key=lambda entry: (entry[0] <= self.cursor, entry[0]))  # what comes after the cursor first
         found: dict[PlanRef, PlanStatus | None] = {}
-        for place, (name, ref) in enumerate(todo):
+        for place in range(0, len(todo), _AT_ONCE):
             if time.monotonic() > self._deadline:
                 self.lines.append(f"{len(todo) - place} plans are looked at in the next tick")
                 return found
-            self.cursor = name
-            try:
-                found[ref] = plan_status(self._ledger, ref)
-            except (StoreError, FileNotFoundError) as error:
-                self.lines.append(f"{ref.asset}, {ref.partition}: {error}")
+            part = todo[place : place + _AT_ONCE]
+            found |= dict(
+                zip((ref for _, ref in part), together(self._status_of, [ref for _, ref in part]), strict=True)
+            )
+            self.cursor = part[-1][0]
         self.cursor = ""
         return found
+
+    def _status_of(self, ref: PlanRef) -> PlanStatus | None:
+        try:
+            return plan_status(self._ledger, ref)
+        except (StoreError, FileNotFoundError) as error:
+            self.lines.append(f"{ref.asset}, {ref.partition}: {error}")
+            return None
 
     # ------------------------------------------------------------ what ends
 

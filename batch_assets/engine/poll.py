@@ -45,7 +45,7 @@ def poll_account(ledger: Ledger, provider: Provider, *, deadline_seconds: float 
     Raises Transient, Blocked, StoreError: the account is then asked again at the next tick.
     """
     shards = ledger.open_shards(provider.account)
-    plans = ledger.open_plans()
+    plans = ledger.open_plans(ordinary=False)
     running = [shard for shard in shards if shard.state in RUNNING]
     listing = find_batches(provider, running, deadline_seconds=deadline_seconds)
     states = Counter(shard.state for shard in shards)
