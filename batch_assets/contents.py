@@ -22,12 +22,12 @@ class Rendered:
     """The user contents of one batch of rows, in the order of the rows.
 
     `contents[i]` is the content of row i as a JSON value in UTF-8: a string literal, byte for byte what
-    `orjson.dumps(text)` writes, or the provider's own array where the row has images or PDFs; None where the row could
+    `orjson.dumps(text)` writes, or the provider's own array where the row has images or PDFs; null where the row could
     not be rendered. `errors[i]` is the reason for each row that has no content, and for no other.
     `media[i]` says how much of an array is not text.
     """
 
-    contents: list[bytes | None]
+    contents: pa.LargeBinaryArray
     errors: dict[int, str]
     media: dict[int, MediaWeight] = field(default_factory=dict)
 

@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,15 +50,15 @@ class Fingerprinter:
         }
         self._head = hashlib.sha256(orjson.dumps(constant, option=orjson.OPT_SORT_KEYS) + b"\n")
 
-    def of(self, contents: Sequence[bytes]) -> NDArray[np.uint8]:
-        """Fingerprints of contents (JSON literals): shape (len(contents), 32)."""
+    def of(self, contents: Iterable[bytes | memoryview]) -> NDArray[np.uint8]:
+        """Fingerprints of contents (JSON literals): shape (number of contents, 32)."""
         head = self._head
         digests = bytearray()
         for content in contents:
             state = head.copy()
             state.update(content)
             digests += state.digest()
-        return np.frombuffer(bytes(digests), dtype=np.uint8).reshape(len(contents), 32)
+        return np.frombuffer(bytes(digests), dtype=np.uint8).reshape(-1, 32)
 
 
 def halves(fingerprints: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,11 +44,13 @@ class HashIndex:
 
     def find(self, high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The position that each hash was added with; -1 where it was not."""
+        order = np.argsort(high)
+        high, low = high[order], low[order]  # neighbours are found in the same cache lines
         found = np.full(len(high), -1, dtype=np.int64)
         for run_high, run_low, run_position in self._runs:
             at = np.minimum(np.searchsorted(run_high, high), len(run_high) - 1)
-            hit = (run_high[at] == high) & (run_low[at] == low)
-            found[hit] = run_position[at[hit]]
+            hit = np.flatnonzero((run_high[at] == high) & (run_low[at] == low))
+            found[order[hit]] = run_position[at[hit]]
         return found
 
     def add(self, high: NDArray[np.uint64], low: NDArray[np.uint64], positions: NDArray[np.int64]) -> None:
@@ -156,7 +159,7 @@ class PlannedBatch:
     """For each row the index of its request in the plan; -1 where it has none."""
     errors: dict[int, str]
     """Why a row has no request, by its place in the batch."""
-    contents: list[bytes]
+    contents: pa.LargeBinaryArray
     """Of the requests seen here for the first time, in the order of their index."""
     fingerprints: NDArray[np.uint8]
     """Of the same: shape (len(contents), 32)."""
@@ -195,17 +198,19 @@ class Planner:
         self._add_keys(batch.column(self._row_key))
         rendered = self._prompt.render(batch, self._form)
         errors, contents = dict(rendered.errors), rendered.contents
-        for place, content in enumerate(contents):
-            if content is not None and len(content) > self._max_content_bytes:
-                contents[place] = None
+        sizes = pc.binary_length(contents).fill_null(0).to_numpy()
+        if len(sizes) and sizes.max() > self._max_content_bytes:
+            fitting = sizes <= self._max_content_bytes
+            for place in np.flatnonzero(~fitting).tolist():
                 errors[place] = (
-                    f"the prompt has {len(content):,} bytes, and the provider takes {self._max_content_bytes:,} at most"
+                    f"the prompt has {sizes[place]:,} bytes, and the provider takes {self._max_content_bytes:,} at most"
                 )
-        kept = [content for content in contents if content is not None]
-        fingerprints = self._fingerprinter.of(kept)
+            contents = pc.if_else(pa.array(fitting), contents, pa.scalar(None, contents.type))
+        kept = contents.drop_null() if contents.null_count else contents
+        fingerprints = self._fingerprinter.of(_views(kept))
         numbers, new = first_occurrences(self._index, *halves(fingerprints), self.requests)
         requests = np.full(batch.num_rows, -1, dtype=np.int64)
-        rendered_rows = np.array([content is not None for content in contents], dtype=bool)
+        rendered_rows = contents.is_valid().to_numpy(zero_copy_only=False)
         requests[rendered_rows] = numbers
         self._hashes[2].update(np.ascontiguousarray(fingerprints).data)
         self._hashes[3].update(rendered_rows.data)
@@ -216,7 +221,7 @@ class Planner:
         planned = PlannedBatch(
             requests=requests,
             errors=errors,
-            contents=[kept[place] for place in new.tolist()],
+            contents=kept if len(new) == len(kept) else kept.take(pa.array(new)),
             fingerprints=fingerprints[new],
             first=self.requests,
             media=media,
@@ -238,7 +243,23 @@ class Planner:
         keys = key_strings(column, self._row_key)
         self._keys.add(keys)
         self._hashes[0].update(pc.binary_length(keys).fill_null(-1).to_numpy(zero_copy_only=False).data)
-        self._hashes[1].update("".join(key for key in keys.to_pylist() if key is not None).encode())
+        offsets, octets = _packed(keys.drop_null().cast(pa.large_binary()))
+        self._hashes[1].update(octets[offsets[0] : offsets[-1]])
+
+
+def _views(values: pa.LargeBinaryArray) -> Iterator[memoryview]:
+    """Each value (none is null) as it lies in memory."""
+    offsets, octets = _packed(values)
+    return (octets[start:stop] for start, stop in pairwise(offsets.tolist()))
+
+
+def _packed(values: pa.LargeBinaryArray) -> tuple[NDArray[np.int64], memoryview]:
+    """Where the values (none is null) begin and end, and the bytes that hold them."""
+    if not len(values):
+        return np.zeros(1, dtype=np.int64), memoryview(b"")
+    _, places, data = values.buffers()
+    offsets = np.frombuffer(places, dtype=np.int64)[values.offset : values.offset + len(values) + 1]
+    return offsets, memoryview(data if data is not None else b"")
 
 
 def key_strings(column: pa.Array, name: str) -> pa.Array:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import jinja2
@@ -18,9 +18,10 @@ import pyarrow as pa
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from batch_assets import prompt_parts
-from batch_assets.contents import BLANK, TEXT_ONLY, Content, Rendered, column_values, parts_content, text_content
+from batch_assets.contents import TEXT_ONLY, Content, Rendered, column_values, parts_content, text_content
 from batch_assets.errors import PromptError
 from batch_assets.parts import Image, MediaWeight, Part, PartError, PartsForm, Pdf, check_kind
+from batch_assets.plain_prompts import Piece, is_plain, render_plain
 
 PromptFunction: TypeAlias = Callable[[dict[str, Any]], str | Sequence[Part]]
 """From a row to its prompt: a text, or a list of texts, images and PDFs in their order."""
@@ -79,9 +80,6 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 _ENVIRONMENT = _environment()
 
-# A piece of a plain template: constant text, or the name of the column that stands there.
-_Piece: TypeAlias = tuple[str, bool]
-
 
 class Prompt:
     """A prompt compiled from a Jinja2 template over column names, or from a function of a row (a dict) to a text.
@@ -110,7 +108,7 @@ class Prompt:
         self.system = system
         self._function: PromptFunction | None = None
         self._template: jinja2.Template | None = None
-        self._plain: tuple[_Piece, ...] | None = None
+        self._plain: tuple[Piece, ...] | None = None
         self.kinds = ()
         if isinstance(template, str):
             self.text = template
@@ -173,9 +171,10 @@ class Prompt:
         """
         self.check(batch.schema.names)
         if self._plain is not None and all(
-            _is_plain(batch.schema.field(name).type) for name, is_column in self._plain if is_column
+            is_plain(batch.schema.field(name).type) for name, is_column in self._plain if is_column
         ):
-            return _render_plain(self._plain, batch)
+            contents, errors = render_plain(self._plain, batch)
+            return Rendered(contents=contents, errors=errors)
         if self._function is not None:
             return _render_rows(batch, batch.schema.names, _by_function(self._function, form))
         assert self._template is not None
@@ -242,9 +241,9 @@ def _syntax_message(error: jinja2.TemplateSyntaxError, template: str) -> str:
     return f"prompt, line {error.lineno}{shown}: {error.message}"
 
 
-def _plain_pieces(tree: jinja2.nodes.Template) -> tuple[_Piece, ...] | None:
+def _plain_pieces(tree: jinja2.nodes.Template) -> tuple[Piece, ...] | None:
     """Return the pieces of a template that has only constant text and `{{ column }}`; None if it has anything else."""
-    pieces: list[_Piece] = []
+    pieces: list[Piece] = []
     for statement in tree.body:
         if not isinstance(statement, jinja2.nodes.Output):
             return None
@@ -270,74 +269,6 @@ def _source(function: PromptFunction) -> str:
         return _qualified_name(function)
 
 
-# ---------------------------------------------------------------- rendering a plain template, by column
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    """Whether Jinja prints the values of this Arrow type as `str(value)` does (floats and times are left to Jinja)."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-        or pa.types.is_integer(kind)
-        or pa.types.is_boolean(kind)
-    )
-
-
-def _render_plain(pieces: Sequence[_Piece], batch: pa.RecordBatch) -> Rendered:
-    errors: dict[int, str] = {}
-    names = list(dict.fromkeys(name for name, is_column in pieces if is_column))
-    texts = {name: _texts(batch.column(name), name, errors) for name in names}
-    escaped = {name: [orjson.dumps(text)[1:-1] for text in values] for name, values in texts.items()}
-    parts: list[bytes | list[bytes]] = [b'"']
-    for text, is_column in pieces:
-        parts.append(escaped[text] if is_column else orjson.dumps(text)[1:-1])
-    parts.append(b'"')
-    contents: list[bytes | None] = list(_joined(parts, batch.num_rows))
-    if not any(text.strip() for text, is_column in pieces if not is_column):
-        for index, row in enumerate(zip(*texts.values(), strict=True)):
-            if not any(text.strip() for text in row):
-                errors.setdefault(index, BLANK)
-    for index in errors:
-        contents[index] = None
-    return Rendered(contents=contents, errors=errors)
-
-
-def _joined(parts: Sequence[bytes | list[bytes]], rows: int) -> Iterable[bytes]:
-    """Join constants and columns row by row. Escaping is per character, so escaped pieces concatenate."""
-    constants: list[bytes] = [b""]
-    columns: list[list[bytes]] = []
-    for part in parts:
-        if isinstance(part, bytes):
-            constants[-1] += part
-        else:
-            columns.append(part)
-            constants.append(b"")
-    if len(columns) == 0:
-        return [constants[0]] * rows
-    if len(columns) == 1:
-        head, tail = constants
-        return [head + value + tail for value in columns[0]]
-    pattern = b"%b".join(constant.replace(b"%", b"%%") for constant in constants)
-    return [pattern % row for row in zip(*columns, strict=True)]
-
-
-def _texts(column: pa.Array, name: str, errors: dict[int, str]) -> list[str]:
-    """Return the column's values as Jinja prints them; a row that has none gets an error and an empty text."""
-    values = column_values(column, name, errors)
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-        values = [None if value is None else str(value) for value in values]
-    if column.null_count or None in values:
-        for index, value in enumerate(values):
-            if value is None:
-                errors.setdefault(index, f"column {name!r} is null")
-        return [value or "" for value in values]
-    return values
-
-
 # ---------------------------------------------------------------- rendering row by row
 
 
@@ -357,7 +288,7 @@ def _render_rows(batch: pa.RecordBatch, names: Sequence[str], render: Callable[[
             errors[index] = reason if len(reason) <= _REASON_CHARACTERS else f"{reason[:_REASON_CHARACTERS]}…"
         if weight is not None:
             media[index] = weight
-    return Rendered(contents=contents, errors=errors, media=media)
+    return Rendered(contents=pa.array(contents, pa.large_binary()), errors=errors, media=media)
 
 
 def _by_template(template: jinja2.Template, form: PartsForm | None) -> Callable[[dict[str, Any]], Content]:

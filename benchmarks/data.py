@@ -76,8 +76,8 @@ class Triage(BaseModel):
     reason: str
 
 
-def batches(rows: int, size: int = 10_000) -> Iterator[pa.RecordBatch]:
-    """`rows` rows with a text of some 700 bytes, all different."""
+def batches(rows: int, size: int = 8_192) -> Iterator[pa.RecordBatch]:
+    """`rows` rows with a text of some 700 bytes, all different, in batches as large as the readers of files give."""
     rng = random.Random(7)  # noqa: S311  # not for secrets
     sentences = [" ".join(rng.choices(_WORDS, k=24)) for _ in range(2_000)]
     for start in range(0, rows, size):

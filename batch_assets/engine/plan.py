@@ -217,8 +217,8 @@ class _Draft:
             if not len(places):
                 continue
             rows = _requests(planned, numbers, places)
-            sizes = np.fromiter((len(planned.contents[at]) for at in places.tolist()), np.int64, count=len(places))
-            sample = [planned.contents[at] for at in places[: Budget.SAMPLE].tolist()]
+            sizes = pc.binary_length(rows["content"]).cast(pa.int64()).to_numpy()
+            sample = rows["content"].slice(0, Budget.SAMPLE).to_pylist()
             not_text = _Media.of(planned, places)
             budget.add(sample, sizes - not_text.bytes, not_text.tokens, under_way=lane.waits)
             for start, stop, begins in lane.cutter.cut(sizes):
@@ -329,13 +329,13 @@ class _Media(NamedTuple):
 
 def _requests(planned: PlannedBatch, numbers: NDArray[np.int64], places: NDArray[np.int64]) -> pa.RecordBatch:
     everything = len(places) == len(planned.contents)
-    contents = planned.contents if everything else [planned.contents[at] for at in places.tolist()]
+    contents = planned.contents if everything else planned.contents.take(pa.array(places))
     fingerprints = planned.fingerprints if everything else planned.fingerprints[places]
     packed = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(32), len(places), [None, pa.py_buffer(np.ascontiguousarray(fingerprints))]
     )
     return pa.RecordBatch.from_arrays(
-        [pa.array(numbers[places]), packed, pa.array(contents, pa.binary())], schema=tables.REQUESTS
+        [pa.array(numbers[places]), packed, contents.cast(pa.binary())], schema=tables.REQUESTS
     )
 
 

@@ -38,7 +38,9 @@ FORM = PartsForm(
 
 def render(prompt: Prompt, form: PartsForm | None = FORM, **columns: Any) -> tuple[list[Any], dict[int, str]]:
     rendered = prompt.render(pa.RecordBatch.from_pydict(columns), form)
-    return [None if content is None else orjson.loads(content) for content in rendered.contents], rendered.errors
+    return [
+        None if content is None else orjson.loads(content) for content in rendered.contents.to_pylist()
+    ], rendered.errors
 
 
 def as_data(source: bytes, media_type: str) -> str:

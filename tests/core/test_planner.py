@@ -63,7 +63,9 @@ def test_rows_with_one_text_share_one_request_numbered_by_first_occurrence(texts
     numbers: dict[str, int] = {}
     expected = [numbers.setdefault(text, len(numbers)) if text and text.strip() else -1 for text in texts]
     assert [number for batch in batches for number in batch.requests.tolist()] == expected
-    assert [content for batch in batches for content in batch.contents] == [orjson.dumps(text) for text in numbers]
+    assert [content for batch in batches for content in batch.contents.to_pylist()] == [
+        orjson.dumps(text) for text in numbers
+    ]
     assert (one.rows, one.requests, one.unrenderable) == (len(texts), len(numbers), expected.count(-1))
 
 
@@ -72,9 +74,9 @@ def test_numbering_goes_on_over_batches() -> None:
     rows = table([("a", "x"), ("b", "y"), ("c", "x"), ("d", "z"), ("e", "y"), ("f", "w")])
     first, second = (one.add(batch) for batch in rows.to_batches(max_chunksize=3))
     assert first.requests.tolist() == [0, 1, 0]
-    assert (first.first, first.contents) == (0, [b'"x"', b'"y"'])
+    assert (first.first, first.contents.to_pylist()) == (0, [b'"x"', b'"y"'])
     assert second.requests.tolist() == [2, 1, 3]
-    assert (second.first, second.contents) == (2, [b'"z"', b'"w"'])
+    assert (second.first, second.contents.to_pylist()) == (2, [b'"z"', b'"w"'])
 
 
 def test_a_row_above_the_limit_has_no_request_and_says_why() -> None:

@@ -22,13 +22,16 @@ def batch(**columns: object) -> pa.RecordBatch:
 
 
 def texts(prompt: Prompt, rows: pa.RecordBatch) -> list[str | None]:
-    return [None if content is None else orjson.loads(content) for content in prompt.render(rows).contents]
+    return [None if content is None else orjson.loads(content) for content in prompt.render(rows).contents.to_pylist()]
 
 
 def test_renders_one_json_string_per_row_in_order() -> None:
     prompt = Prompt("Classify:\n{{ text }}\n")
     rendered = prompt.render(batch(id=[1, 2], text=['say "hi"', "naïve 🙂\n\x00"]))
-    assert rendered.contents == [orjson.dumps('Classify:\nsay "hi"'), orjson.dumps("Classify:\nnaïve 🙂\n\x00")]
+    assert rendered.contents.to_pylist() == [
+        orjson.dumps('Classify:\nsay "hi"'),
+        orjson.dumps("Classify:\nnaïve 🙂\n\x00"),
+    ]
     assert rendered.errors == {}
     assert prompt.columns == {"text"}
 
@@ -78,9 +81,9 @@ def test_columns_may_bear_the_names_of_jinja_globals() -> None:
 def test_a_null_in_a_used_column_is_an_error_of_the_row(template: str) -> None:
     rendered = Prompt(template).render(batch(x=["a", None, "c"]))
     assert rendered.errors == {1: "column 'x' is null"}
-    assert rendered.contents[1] is None
-    assert rendered.contents[0] is not None
-    assert rendered.contents[2] is not None
+    assert rendered.contents[1].as_py() is None
+    assert rendered.contents[0].as_py() is not None
+    assert rendered.contents[2].as_py() is not None
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,7 @@ def test_a_template_may_handle_null(template: str) -> None:
 def test_nulls_inside_values_and_unknown_attributes_are_errors_of_the_row() -> None:
     rows = batch(m=[{"title": "T"}, {"title": None}, None])
     rendered = Prompt("{{ m.title }}").render(rows)
-    assert rendered.contents == [b'"T"', None, None]
+    assert rendered.contents.to_pylist() == [b'"T"', None, None]
     assert set(rendered.errors) == {1, 2}
     assert "m" in rendered.errors[2]
     rendered = Prompt("{{ m.titel }}").render(rows.slice(0, 1))
@@ -117,7 +120,7 @@ def test_an_empty_prompt_is_an_error_of_the_row() -> None:
 
 def test_a_template_that_fails_on_a_row_is_an_error_of_that_row() -> None:
     rendered = Prompt("{{ 100 // n }}").render(batch(n=[5, 0]))
-    assert rendered.contents == [b'"20"', None]
+    assert rendered.contents.to_pylist() == [b'"20"', None]
     assert "ZeroDivisionError" in rendered.errors[1]
     rendered = Prompt("{{ n.__class__.__mro__ }}").render(batch(n=[5]))
     assert "unsafe" in rendered.errors[0]
@@ -136,7 +139,7 @@ def test_values_print_as_jinja_prints_them() -> None:
 
 def test_a_template_without_columns_renders_the_same_text_for_every_row() -> None:
     assert texts(Prompt("Tell a joke. 100%"), batch(id=[1, 2])) == ["Tell a joke. 100%"] * 2
-    assert Prompt("{{ x }}").render(batch(x=pa.array([], pa.string()))).contents == []
+    assert Prompt("{{ x }}").render(batch(x=pa.array([], pa.string()))).contents.to_pylist() == []
 
 
 def shout(row: dict[str, Any]) -> str:
@@ -165,7 +168,7 @@ def test_what_a_function_gets_wrong_is_an_error_of_the_row(
     function: Callable[[dict[str, Any]], str], reason: str
 ) -> None:
     rendered = Prompt(function).render(batch(id=[1]))
-    assert rendered.contents == [None]
+    assert rendered.contents.to_pylist() == [None]
     assert reason in rendered.errors[0]
 
 
@@ -173,7 +176,7 @@ def test_what_a_function_gets_wrong_is_an_error_of_the_row(
 def test_invalid_utf8_is_an_error_of_the_row(template: str) -> None:
     broken = pa.array([b"good", b"\xff", b"fine"], pa.binary()).cast(pa.string(), safe=False)
     rendered = Prompt(template).render(pa.RecordBatch.from_arrays([broken], ["x"]))
-    assert rendered.contents[1] is None
+    assert rendered.contents[1].as_py() is None
     assert rendered.errors == {1: "column 'x' is not valid UTF-8 (byte 0)"}
 
 

@@ -217,7 +217,7 @@ def test_the_emulator_refuses_what_the_provider_would(emulator: Emulator, name: 
 def test_texts_are_rendered_as_ever(openai: OpenAIProvider) -> None:
     form = openai.envelope(Request(model="gpt-5-mini")).parts
     rows = pa.RecordBatch.from_pydict({"text": ["Grüße \u2028"]})
-    assert Prompt("Hi {{ text }}").render(rows, form).contents == [orjson.dumps("Hi Grüße \u2028")]
+    assert Prompt("Hi {{ text }}").render(rows, form).contents.to_pylist() == [orjson.dumps("Hi Grüße \u2028")]
 
 
 def test_the_emulators_chat_wants_what_openai_wants(emulator: Emulator) -> None:
