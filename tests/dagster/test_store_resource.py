@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from dagster_gcp import GCSResource
 
-from batch_assets.dagster import BatchStore, OpenAIBatchResource
+from batch_assets.dagster import BatchStore, OpenAIBatchResource, VertexBatchResource, batch_asset, batch_definitions
 from batch_assets.emulator import Emulator
 from batch_assets.errors import ConfigError, StoreError
 
@@ -41,6 +41,40 @@ def test_a_nested_resource_gets_its_project_from_the_environment(
         assert ready.gcs.project == "p"  # type: ignore[union-attr]
         assert ready.object_store().read("store.json")
         assert ready.table_store().root == "gs://bucket/tables"
+
+
+def test_a_night_with_everything_in_buckets(batch_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """State, tables, input and predictions, all through one GCSResource; fields are known in the run only."""
+    settings = {"PROJECT": "p", "ROOT": "gs://bucket/store", "FOLDER": "gs://predictions/batches"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "another")
+    gcs = GCSResource(project=dg.EnvVar("PROJECT"))
+
+    @batch_asset(
+        provider="google",
+        model="gemini-3-flash-preview",
+        prompt="{{ text }}",
+        output_type=str,
+        row_key="id",
+        max_output_tokens=50,
+    )
+    def answers() -> Any:
+        return [{"id": number, "text": f"message {number}"} for number in range(3)]
+
+    resources = {
+        "google": VertexBatchResource(
+            project=dg.EnvVar("PROJECT"), location="eu", gcs_folder=dg.EnvVar("FOLDER"), gcs=gcs
+        ),
+        "batch_store": BatchStore(root=dg.EnvVar("ROOT"), gcs=gcs, wait_seconds=30),
+    }
+    batch_definitions(assets=[answers], resources=resources)
+    assert dg.materialize([answers], resources=resources).success
+    assert batch_emulator.bill()["vertex"]["requests"] == 3
+    with dg.build_resources({"store": resources["batch_store"]}) as ready:
+        (plan,) = (plan for plan, _ in ready.store.ledger().heads())
+        assert plan.account.endswith("+p+eu")
+        assert ready.store.table_store().exists("answers", None)
 
 
 def refused(store: BatchStore, error: type[Exception], match: str) -> None:
