@@ -82,6 +82,8 @@ class _Night:
     preview_rows: int
     failures: dict[str | None, Exception] = field(default_factory=dict)
     """Partitions that could not be planned."""
+    last_note: str = ""
+    """The last that was said while the run waited itself."""
 
     @property
     def partitions(self) -> list[str | None]:
@@ -201,9 +203,13 @@ class _Night:
             timeout_seconds=self.store.wait_seconds,
             interval_seconds=min(5.0, self.store.wait_seconds / 20),
             on_progress=self._log_progress,
-            log=self.context.log.info,
+            log=self._note,
         )
         return self.statuses(refs)
+
+    def _note(self, line: str) -> None:
+        self.context.log.info(line)
+        self.last_note = line
 
     def _log_progress(self, statuses: list[PlanStatus]) -> None:
         done, total = sum(status.results for status in statuses), sum(status.requests for status in statuses)
@@ -217,9 +223,11 @@ class _Night:
             if status.refused:
                 raise PlanRefused(f"{status.ref.partition}: {status.refused}")
         done, total = sum(status.results for status in statuses), sum(status.requests for status in statuses)
+        why = "; ".join(dict.fromkeys(reason for status in statuses for reason in status.reasons)) or self.last_note
         raise Failure(
-            f"{self.spec.asset}: {done} of {total} results after wait_seconds={self.store.wait_seconds:g}. The "
-            "batches go on at the provider; run it again to go on waiting, nothing is bought twice."
+            f"{self.spec.asset}: {done} of {total} results after wait_seconds={self.store.wait_seconds:g}. "
+            + (f"{why.rstrip('.')}. " if why else "The batches go on at the provider. ")
+            + "Run it again to go on waiting, nothing is bought twice."
         )
 
 

@@ -18,7 +18,7 @@ import tempfile
 from contextlib import suppress
 from decimal import Decimal
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -272,16 +272,26 @@ class GeminiProvider:
                 )
                 continue
             with tempfile.TemporaryFile() as scratch:
-
-                def fetch(file: str = file, scratch: Any = scratch) -> None:
-                    scratch.seek(0)
-                    scratch.truncate()
-                    with reading(self.name, f"downloading {file} of batch {batch.batch_id}"):
-                        self._client.files.download(file=file, destination=scratch)
-
-                retried(fetch, self._max_retries)
+                retried(partial(self._fetch, file, batch.batch_id, scratch), self._max_retries)
                 scratch.seek(0)
                 yield from split_lines(iter(partial(scratch.read, 1 << 20), b""))
+
+    def _fetch(self, file: str, batch_id: str, scratch: IO[bytes]) -> None:
+        """A file into local scratch; SDKs before 2 hold it in memory."""
+        import requests  # noqa: PLC0415  # of google-cloud-storage
+
+        scratch.seek(0)
+        scratch.truncate()
+        what = f"downloading {file} of batch {batch_id}"
+        with reading(self.name, what):
+            url, headers = f"{self._base_url}/{VERSION}/{file}:download?alt=media", {"x-goog-api-key": self._key}
+            with requests.get(url, headers=headers, timeout=self._timeout_seconds, stream=True) as answer:
+                if answer.status_code != 200:
+                    raise reading_error(
+                        body_answer(self.name, what, answer.status_code, answer.content, answer.headers)
+                    )
+                for chunk in answer.iter_content(1 << 20):
+                    scratch.write(chunk)
 
     def delete_input(self, input_file: str) -> None:
         """Delete an uploaded input file."""

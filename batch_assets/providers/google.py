@@ -146,12 +146,14 @@ def _read_answer(
 
 
 def _storage_answer(name: str, what: str, error: Any) -> Answer:
+    from batch_assets.storage.gcs import reason  # noqa: PLC0415  # slow to import
+
     response = getattr(error, "response", None)
     return Answer(
         provider=name,
         what=what,
         status=int(error.code),
         code=None,
-        message=" ".join(str(error.message).split())[:300],
+        message=reason(error),
         headers=getattr(response, "headers", None) or {},
     )

@@ -130,6 +130,14 @@ def test_no_key(batch_emulator: Emulator, tmp_path: Path, monkeypatch: pytest.Mo
         _materialize(classified, tmp_path, store={"wait_seconds": 30})
 
 
+def test_a_wrong_key_is_said_by_a_run_that_waits(
+    batch_emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-invalid")
+    with pytest.raises(dg.Failure, match=r"0 of 3 results .* listing its batches was answered 401"):
+        _materialize(classified, tmp_path, store={"wait_seconds": 0.3})
+
+
 def test_the_refused_plan_says_the_figures(batch_emulator: Emulator) -> None:
     dear = batch_asset(name="dear", output_type=str, max_cost_usd="0.0000001", max_output_tokens=100, **COMMON)
     with pytest.raises(dg.Failure, match="max_cost_usd"):
