@@ -14,6 +14,7 @@
     {namespace}/accounts/{account}/batches/{batch}.surplus.json       we cancel it, and still want its requests
     {namespace}/accounts/{account}/lease/{n}.json                     who works for the account
     {namespace}/waits/{wait}.json                                     who waits for plans
+    {namespace}/calibrations/{asset}/{code version}.json              how far off the estimate of the first night was
 
 A marker is written before what it marks and deleted after that is over: a tick lists what is open, not history.
 """
@@ -31,7 +32,7 @@ from batch_assets.encoding import Record, decode, encode, encode_key, leaf, numb
 from batch_assets.errors import ConfigError, StoreError
 from batch_assets.lifecycle import TERMINAL, Event, State, next_state
 from batch_assets.markers import BatchOwner, LeaseEntry, Marker, OpenPlan, StoreHeader
-from batch_assets.records import PlanRecord, PlanRef, Shard, ShardSpec, Transition, Wait
+from batch_assets.records import Calibration, PlanRecord, PlanRef, Shard, ShardSpec, Transition, Wait
 from batch_assets.storage.together import together
 from batch_assets.timing import Timing
 
@@ -117,6 +118,17 @@ class Ledger:
                 newest[folder] = entry
         for entry in newest.values():
             yield self._read(PlanRecord, entry.path), entry.created_at
+
+    def calibration(self, asset: str, code_version: str) -> Calibration | None:
+        """What the first night of a definition has taught; None before it."""
+        try:
+            return self._read(Calibration, self._calibration(asset, code_version))
+        except FileNotFoundError:
+            return None
+
+    def record_calibration(self, asset: str, code_version: str, calibration: Calibration) -> None:
+        """Keep it, unless there is one already."""
+        self.store.write_new(self._calibration(asset, code_version), encode(calibration))
 
     def new_draft(self, asset: str, partition: str | None) -> str:
         """The folder for a planner's files, under a random name: a loser's draft is garbage that nothing names."""
@@ -352,6 +364,9 @@ class Ledger:
 
     def _plan(self, ref: PlanRef) -> str:
         return f"{self._partition(ref.asset, ref.partition)}/plans/{ref.generation:06}.json"
+
+    def _calibration(self, asset: str, code_version: str) -> str:
+        return f"{self._root}/calibrations/{encode_key(asset)}/{encode_key(code_version)}.json"
 
     def _open(self, ref: PlanRef) -> str:
         return f"{self._root}/open/{encode_key(ref.asset)}/{partition_folder(ref.partition)}/{ref.generation:06}"

@@ -119,6 +119,21 @@ class EstimateRecord:
     max_usd: Decimal | None
     """A hard bound, requests that earlier batches hold included; None without max_output_tokens."""
     rate_source: str
+    calibrated: bool = False
+    """By an earlier night of the same definition: what it is off by then is news."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What the first night of a definition has taught about its estimates."""
+
+    input_factor: float
+    """Input tokens that the provider counted / those estimated."""
+    output_tokens: float
+    """Of a response, on average."""
+    requests: int
+    """Answered ones that it is taken from."""
+    format: int = FORMAT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

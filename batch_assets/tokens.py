@@ -25,6 +25,12 @@ UPPER_FACTOR = 1.3
 BYTES_PER_TOKEN = 3.5
 """Of a text that nothing is known about: English has 4 to 5, German 5, compact JSON and identifiers 1 to 2.5."""
 
+MESSAGE_TOKENS = 4
+"""Of a message beside its text: start, role, end."""
+REPLY_TOKENS = 3
+"""Of the beginning of the answer, which counts as input. Both as in OpenAI's cookbook, "How to count tokens with
+tiktoken" (3 and the role for each message, 3 for the reply; read in November 2026); other vendors do not say."""
+
 _SAMPLED_CHARACTERS = 20_000
 """Of one long text: its beginning stands for the whole of it."""
 

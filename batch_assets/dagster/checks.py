@@ -51,7 +51,10 @@ class BatchChecks:
     min_valid_rate: float = 0.95
     """Of the responses that came: those that fit the output type."""
     estimate_tolerance: float = 0.5
-    """By what share of the estimate the cost may be above it; where no price is known, the input tokens."""
+    """By what share of the estimate the cost and the input tokens may be off.
+
+    Before a night has shown how long responses are, the estimate takes the bound for them: a cost below it is then
+    all right."""
     severity: Literal["warn", "error"] | None = None
     """Of a rate below its minimum; default: `error` if `blocking`, else `warn`."""
     blocking: bool = False
@@ -88,7 +91,7 @@ def check_specs(
         SUCCESS: f"At least {checks.min_success_rate:.1%} of the rows succeeded.",
         VALID: f"At least {checks.min_valid_rate:.1%} of the responses fit the output type.",
         BUDGET: f"The batches cost at most ${max_cost_usd}.",
-        ESTIMATE: f"The cost is at most {checks.estimate_tolerance:.0%} above the estimate.",
+        ESTIMATE: f"The cost and the input tokens are within {checks.estimate_tolerance:.0%} of the estimate.",
     }
     if max_cost_usd is None:
         del texts[BUDGET]
@@ -232,7 +235,7 @@ def _budget(landing: Landing, max_cost_usd: Decimal | None) -> Verdict:
 
 
 def _estimate(landing: Landing, tolerance: float) -> Verdict:
-    """Only above: output tokens are estimated by their bound, so a cost far below the estimate says nothing."""
+    """Both ways, but for a cost below an estimate whose output tokens are only bounded."""
     estimate = landing.estimate
     tokens = landing.input_tokens / estimate.input_tokens - 1 if estimate.input_tokens else 0.0
     cost = float(landing.cost_usd / estimate.usd) - 1 if landing.cost_usd is not None and estimate.usd else None
@@ -241,14 +244,17 @@ def _estimate(landing: Landing, tolerance: float) -> Verdict:
     if cost is not None:
         deviations["cost_deviation"] = round(cost, 6)
         text = f"${landing.cost_usd:.4f}, ${estimate.usd:.4f} estimated ({cost:+.0%}); {text}"
-    above = tokens if cost is None else cost
+    if not estimate.calibrated:
+        text += "; no earlier night tells how long responses are"
+    cost_is_off = cost is not None and (cost > tolerance or (estimate.calibrated and -cost > tolerance))
     return Verdict(
-        passed=landing.attempts == 0 or above <= tolerance,
+        passed=landing.attempts == 0 or not (cost_is_off or abs(tokens) > tolerance),
         description=text if landing.attempts else "nothing was sent",
         severity=AssetCheckSeverity.WARN,
         metadata={
             **deviations,
             "tolerance": tolerance,
+            "calibrated": int(estimate.calibrated),
             "input_tokens": landing.input_tokens,
             "estimated_input_tokens": estimate.input_tokens,
             **_known({"cost_usd": landing.cost_usd, "estimated_usd": estimate.usd}),

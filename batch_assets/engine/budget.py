@@ -11,7 +11,7 @@ import orjson
 
 from batch_assets.pricing import Estimate, resolve_rates
 from batch_assets.records import EstimateRecord
-from batch_assets.tokens import UPPER_FACTOR, TokenEstimator, estimate_tokens
+from batch_assets.tokens import MESSAGE_TOKENS, REPLY_TOKENS, UPPER_FACTOR, TokenEstimator, estimate_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from batch_assets.engine.spec import AssetSpec
+    from batch_assets.records import Calibration, Request
 
 
 class Budget:
@@ -29,8 +30,15 @@ class Budget:
     """Requests whose text is looked at, to learn how many tokens a byte makes."""
 
     def __init__(
-        self, spec: AssetSpec, vendor: str, assumed_discount: Decimal | None, *, realtime: bool = False
+        self,
+        spec: AssetSpec,
+        vendor: str,
+        assumed_discount: Decimal | None,
+        *,
+        realtime: bool = False,
+        calibration: Calibration | None = None,
     ) -> None:
+        """`calibration` is what an earlier night of the same definition has taught."""
         self._spec = spec
         request = spec.request
         self._rates = resolve_rates(
@@ -41,8 +49,8 @@ class Budget:
             assumed_batch_discount=assumed_discount,
             realtime=realtime,
         )
-        schema = orjson.dumps(request.json_schema).decode() if request.json_schema else ""
-        self._constant = estimate_tokens(request.system or "") + estimate_tokens(schema)
+        self._constant = _constant_tokens(request)
+        self._calibration = calibration
         self._per_byte: float | None = None
         self._total = self._of(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
         self._most = self._total
@@ -58,6 +66,7 @@ class Budget:
             texts = [content for content in sample if content.startswith(b'"')]  # the others hold more than text
             self._per_byte = TokenEstimator.from_contents(texts).tokens_per_byte
         tokens = self._constant + np.ceil(sizes * self._per_byte).astype(np.int64) + media_tokens
+        tokens = np.ceil(tokens * self._factor).astype(np.int64)
         part = self._of(tokens, np.ceil(tokens * UPPER_FACTOR).astype(np.int64))
         self._most += part
         if not under_way:
@@ -66,7 +75,11 @@ class Budget:
     def input_tokens(self, text_bytes: int, requests: int, media_tokens: int) -> int:
         """Input tokens of requests with these together, rounded up: what counts against a queue."""
         tokens = text_bytes * (self._per_byte or 1.0) + requests * self._constant + media_tokens
-        return math.ceil(tokens * UPPER_FACTOR)
+        return math.ceil(tokens * self._factor * UPPER_FACTOR)
+
+    @property
+    def _factor(self) -> float:
+        return self._calibration.input_factor if self._calibration is not None else 1.0
 
     def estimate(self) -> EstimateRecord:
         """What all of them are expected to cost."""
@@ -78,6 +91,7 @@ class Budget:
             standard_usd=total.standard_usd,
             max_usd=self._most.max_usd,
             rate_source=total.rate_source,
+            calibrated=self._calibration is not None,
         )
 
     def refusal(self, estimate: EstimateRecord) -> str | None:
@@ -108,5 +122,17 @@ class Budget:
             self._rates,
             input_tokens=tokens,
             upper_input_tokens=upper,
+            expected_output_tokens=None if self._calibration is None else round(self._calibration.output_tokens),
             max_output_tokens=0 if request.endpoint == "embeddings" else request.max_output_tokens,
         )
+
+
+def _constant_tokens(request: Request) -> int:
+    """Input tokens that every request has beside its content: system text, schema, framing."""
+    if request.endpoint == "embeddings":
+        return 0
+    system = estimate_tokens(request.system) + MESSAGE_TOKENS if request.system else 0
+    schema = ""
+    if request.json_schema:
+        schema = orjson.dumps({"name": request.schema_name, "schema": request.json_schema}).decode()
+    return system + estimate_tokens(schema) + MESSAGE_TOKENS + REPLY_TOKENS

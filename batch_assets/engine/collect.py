@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from batch_assets import tables
 from batch_assets.content_hash import ContentHash
+from batch_assets.engine.calibration import calibrate
 from batch_assets.engine.plan import SNAPSHOT_FILE
 from batch_assets.engine.reuse import result_files
 from batch_assets.engine.spending import Spending
@@ -299,6 +300,7 @@ def _landing(ledger: Ledger, plan: PlanRecord, table: _Table, path: str, size_by
     shards = [shard for shard in shards_of(ledger, plan) if shard is not None]
     sent = [shard for shard in shards if shard.last.batch_id is not None]
     spent = Spending.of(shards)
+    calibrate(ledger, plan, spent)
     times = [shard.last.batch_times for shard in sent if shard.last.batch_times is not None]
     return Landing(
         ref=plan.ref,

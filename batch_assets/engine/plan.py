@@ -146,7 +146,13 @@ class _Draft:
             max_content_bytes=min(limits.max_request_bytes, limits.max_bytes) - envelope.overhead_bytes,
             form=envelope.parts,
         )
-        budget = Budget(spec, provider.vendor, provider.assumed_batch_discount, realtime=limits.realtime)
+        budget = Budget(
+            spec,
+            provider.vendor,
+            provider.assumed_batch_discount,
+            realtime=limits.realtime,
+            calibration=self.ledger.calibration(self.ref.asset, spec.code_version),
+        )
         lanes = [
             _Lane(ShardCutter(limits.max_requests, limits.max_bytes, envelope.overhead_bytes), waits=waits)
             for waits in (False, True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batch_assets.pricing import to_usd
+from batch_assets.records import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +21,8 @@ class Spending:
 
     attempts: int
     """Requests sent."""
+    answered: int
+    """Of them, those with a response, which have tokens."""
     input_tokens: int
     cached_tokens: int
     output_tokens: int
@@ -43,6 +46,11 @@ class Spending:
         standards = [summary.standard_pico_usd for summary in summaries]
         return cls(
             attempts=sum(shard.spec.requests for shard in shards if shard.last.batch_id is not None),
+            answered=sum(
+                summary.outcomes.get(Outcome.SUCCEEDED, 0) + summary.outcomes.get(Outcome.INVALID, 0)
+                for shard in shards
+                if shard.last.batch_id is not None and (summary := shard.last.summary) is not None
+            ),
             input_tokens=sum(summary.input_tokens for summary in summaries),
             cached_tokens=sum(summary.cached_tokens for summary in summaries),
             output_tokens=sum(summary.output_tokens for summary in summaries),

@@ -11,8 +11,12 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from pydantic import BaseModel
 
 from batch_assets.dagster import BatchChecks, BatchStore, OpenAIBatchResource, Upstream, batch_asset, checks
+from batch_assets.dagster.asset import spec_of
 from batch_assets.emulator import Emulator
 from batch_assets.errors import ConfigError
+from batch_assets.ledger import Ledger
+from batch_assets.records import Calibration
+from batch_assets.storage.local import LocalStore
 
 DAYS = dg.DailyPartitionsDefinition("2025-01-01", end_date="2025-01-08")
 RANGE = {"dagster/asset_partition_range_start": "2025-01-01", "dagster/asset_partition_range_end": "2025-01-03"}
@@ -105,6 +109,19 @@ def test_a_good_night_passes_every_check(run: Any, instance: dg.DagsterInstance,
 
     again = evaluations(run(classified(rows(4), max_cost_usd=1, max_output_tokens=50)))
     assert figures(again[checks.ESTIMATE]) == figures(found[checks.ESTIMATE])  # the same plan, landed again
+
+
+def test_a_cost_far_below_what_an_earlier_night_has_taught(run: Any, tmp_path: Path) -> None:
+    asset = classified(rows(4))
+    spec = spec_of(asset)
+    assert spec is not None
+    taught = Calibration(input_factor=1.0, output_tokens=5_000, requests=100)
+    Ledger.open(LocalStore(tmp_path / "store")).record_calibration("classified", spec.code_version, taught)
+    found = evaluations(run(asset))[checks.ESTIMATE]
+    assert not found.passed
+    assert found.severity is dg.AssetCheckSeverity.WARN
+    assert figures(found)["calibrated"] == 1
+    assert figures(found)["cost_deviation"] < -0.9
 
 
 def test_a_bad_night_warns_and_names_what_is_wrong(run: Any) -> None:

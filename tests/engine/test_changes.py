@@ -318,13 +318,13 @@ def test_shards_are_cut_by_the_bytes_that_the_provider_counts(make_engine: Calla
     assert all(size > 19_000 for size in sizes[:-1])
 
 
-@pytest.mark.parametrize("queue", [QueueLimits(max_open_batches=2), QueueLimits(max_enqueued_tokens=2500)])
+@pytest.mark.parametrize("queue", [QueueLimits(max_open_batches=2), QueueLimits(max_enqueued_tokens=2900)])
 def test_admission_never_lets_more_in_than_fits(make_engine: Callable[..., Engine], queue: QueueLimits) -> None:
     engine = make_engine(limits={"max_requests": 10}, queue=queue)
     engine.emulator.set_latency(3600)
     plan = engine.plan(messages(50))
     if queue.max_enqueued_tokens:
-        assert 1000 < plan.shards[0].estimated_tokens < 1250
+        assert 1000 < plan.shards[0].estimated_tokens < 1450
     sent = engine.submit()
     for _ in range(4):
         running = [batch for batch in engine.batches() if batch.ended_at is None]

@@ -179,6 +179,19 @@ def test_what_a_batch_asset_above_added_is_not_carried_on(engine: Engine) -> Non
         engine.plan(above.append_column("batch_mine", above["text"]), intent_spec(asset="mine"))
 
 
+def test_the_first_night_teaches_the_estimates_of_the_next(engine: Engine) -> None:
+    first = engine.night(messages(25), partition="d1")
+    assert not first.estimate.calibrated
+    assert first.estimate.output_tokens == 25 * 200  # the bound
+    second = engine.night(messages(30, " again"), partition="d2")
+    assert second.estimate.calibrated
+    assert second.estimate.input_tokens == pytest.approx(second.input_tokens, rel=0.05)
+    assert second.estimate.output_tokens == pytest.approx(second.output_tokens, rel=0.2)
+    assert second.estimate.max_usd > 2 * second.estimate.usd  # the bound is one all the same
+    other = engine.plan(messages(3), intent_spec("Another prompt: {{ text }}"), partition="d3")
+    assert not other.estimate.calibrated
+
+
 def test_a_plan_that_is_not_settled_does_not_land(engine: Engine) -> None:
     plan = engine.plan(messages(3))
     with pytest.raises(BatchAssetsError, match="generation 1 is not settled yet"):
