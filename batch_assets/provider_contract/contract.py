@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import orjson
 import pytest
@@ -62,10 +62,12 @@ class Bench:
     emulator: Controls
     model: str
     emulated: str
+    endpoint: Literal["chat", "responses"] = "chat"
 
     def request(self, **more: Any) -> Request:
         """The constant part of requests for text."""
-        return Request(**{"model": self.model, "max_output_tokens": 200, **more})
+        given = {"model": self.model, "endpoint": self.endpoint, "max_output_tokens": 200}
+        return Request(**{**given, **more})
 
     def lines(self, texts: Sequence[str], request: Request | None = None) -> list[bytes]:
         """The wire lines of a shard with these texts, which are distinct."""
@@ -148,6 +150,8 @@ class Contract:
     status_of_canceled: ClassVar[Ending | None] = Ending.CANCELED
     """`ending` of a canceled batch; None where every request has a line of its own."""
     status_of_expired: ClassVar[Ending | None] = Ending.EXPIRED
+    endpoint: ClassVar[Literal["chat", "responses"]] = "chat"
+    """The endpoint that requests are made for."""
     statuses: ClassVar[Mapping[str, BatchPhase]]
     """Every status that the provider's documents name, as it is on the wire."""
     fails_as_a_whole: ClassVar[bool] = True
@@ -195,7 +199,13 @@ class Contract:
     @pytest.fixture
     def bench(self, provider: Provider, emulator: Controls) -> Bench:
         """The provider in front of the emulator."""
-        return Bench(provider=provider, emulator=emulator, model=self.model, emulated=self.emulated)
+        return Bench(
+            provider=provider,
+            emulator=emulator,
+            model=self.model,
+            emulated=self.emulated,
+            endpoint=self.endpoint,
+        )
 
 
 def texts(count: int) -> list[str]:

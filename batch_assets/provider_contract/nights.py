@@ -17,7 +17,7 @@ from batch_assets.ledger import Ledger
 from batch_assets.prompts import Prompt
 from batch_assets.provider_contract.contract import SCHEMA, Bench, Contract
 from batch_assets.provider_contract.requests import ODD_TEXTS
-from batch_assets.records import Landing, PlanRecord, Request
+from batch_assets.records import Landing, PlanRecord
 from batch_assets.schema import OutputSchema
 from batch_assets.storage.local import LocalStore
 from batch_assets.tables import TableStore
@@ -75,9 +75,7 @@ class Nights:
     ) -> PlanRecord:
         """The plan of a night with these texts; `keys` name the rows, else they are counted."""
         schema = OutputSchema.from_json_schema(SCHEMA, name="answer")
-        request = Request(
-            model=self.bench.model, json_schema=schema.json_schema, schema_name=schema.name, max_output_tokens=200
-        )
+        request = self.bench.request(json_schema=schema.json_schema, schema_name=schema.name)
         spec = AssetSpec(
             asset=asset,
             provider=self.bench.provider.name,

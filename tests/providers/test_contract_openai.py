@@ -4,6 +4,9 @@ from typing import Any, ClassVar
 
 from provider_world import OPENAI_STATUSES
 
+from batch_assets.provider_contract.calls import CallsContract
+from batch_assets.provider_contract.media import MediaContract
+from batch_assets.provider_contract.requests import RequestsContract
 from batch_assets.providers.openai import OpenAIProvider
 from batch_assets.testing import ProviderContract
 
@@ -33,6 +36,19 @@ class TestOpenAI(ProviderContract):
         {"status": 429, "code": "insufficient_quota"},
         {"status": 429, "code": "billing_not_active"},
     ]
+
+    def provide(self, emulator: Any, secret: str, retries: int = 0) -> OpenAIProvider:
+        return OpenAIProvider(api_key=secret, base_url=emulator.openai_base_url, max_retries=retries)
+
+
+class TestOpenAIResponses(RequestsContract, MediaContract, CallsContract):
+    """The Responses API; calls that fail and nights are as for chat."""
+
+    model = "gpt-5-mini"
+    emulated = "openai"
+    endpoint = "responses"
+    key_variable = "OPENAI_API_KEY"
+    statuses: ClassVar = OPENAI_STATUSES
 
     def provide(self, emulator: Any, secret: str, retries: int = 0) -> OpenAIProvider:
         return OpenAIProvider(api_key=secret, base_url=emulator.openai_base_url, max_retries=retries)
