@@ -169,7 +169,7 @@ class GeminiBatchResource(BatchProviderResource):
         default=None, description="Name of the key's project, where several keys belong to different ones."
     )
     inline_bytes: int = Field(
-        default=1_000_000,
+        default=500_000,
         ge=0,
         le=15_000_000,
         description="Requests of so many bytes at most go with the create call, without an input file; 0: never.",

@@ -55,12 +55,13 @@ LIMITS = Limits(
     completion_window="48h",
     results_kept_days=30,
 )
-INLINE_BYTES = 1_000_000
+INLINE_BYTES = 500_000
 """Up to here a batch needs no input file; far below what is allowed, since lists may repeat inline results."""
 _MOST_INLINE_BYTES = 15_000_000  # "below 20 MB", and the call itself has some bytes a request more
 _PUBLIC_URL = "https://generativelanguage.googleapis.com"
 _KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
-_PAGE_SIZE = 100
+_PAGE_SIZE = 50
+_FEW = 5  # enough to see in which order a page is
 _FILE_PREFIX = "ba-"
 _JSONL = "application/jsonl"
 
@@ -146,15 +147,15 @@ class GeminiProvider:
 
     def newest(self) -> str | None:
         """Id of the newest batch of the project."""
-        found = next(self.batches(), None)
+        found = next(newest_first(self._pages(_FEW)), None)
         return found.batch_id if found else None
 
     def batches(self) -> Iterator[BatchInfo]:
         """All batches of the project, newest first."""
-        return newest_first(self._pages())
+        return newest_first(self._pages(_PAGE_SIZE))
 
-    def _pages(self) -> Iterator[list[BatchInfo]]:
-        query = {"pageSize": str(_PAGE_SIZE)}
+    def _pages(self, size: int) -> Iterator[list[BatchInfo]]:
+        query = {"pageSize": str(size)}
         while True:
             page = self._read("listing its batches", "batches", Operations, query)
             yield [batch_info(operation) for operation in page.operations]

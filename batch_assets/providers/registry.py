@@ -85,7 +85,8 @@ def _value(name: str, key: str, text: str, parameters: Mapping[str, inspect.Para
     try:
         return read(text)
     except (ValueError, InvalidOperation) as error:
-        raise ConfigError(f"the setting {key!r} of the provider {name!r} is {text!r}; {error}") from error
+        given = "no such mapping" if read is _mapping else repr(text)  # a header may hold what nobody is to read
+        raise ConfigError(f"the setting {key!r} of the provider {name!r} is {given}; {error}") from error
 
 
 def _reader(parameter: inspect.Parameter) -> Callable[[str], Any] | None:

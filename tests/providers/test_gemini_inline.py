@@ -46,7 +46,7 @@ def test_larger_ones_have_one(bench: Bench) -> None:
         provider = GeminiProvider(inline_bytes=line_bytes + spare)
         uploaded = provider.upload("x.jsonl", iter(bench.lines(texts(1))))
         assert (uploaded is None) == inline
-    assert GeminiProvider().upload("x.jsonl", iter([b"x" * 1_000_001])) is not None
+    assert GeminiProvider().upload("x.jsonl", iter([b"x" * 500_001])) is not None
     with pytest.raises(ConfigError, match="`inline_bytes` is 20000000"):
         GeminiProvider(inline_bytes=20_000_000)
 
