@@ -52,6 +52,7 @@ class Budget:
         self._constant = _constant_tokens(request)
         self._calibration = calibration
         self._per_byte: float | None = None
+        self._media = False
         self._total = self._of(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
         self._most = self._total
 
@@ -67,6 +68,7 @@ class Budget:
             self._per_byte = TokenEstimator.from_contents(texts).tokens_per_byte
         tokens = self._constant + np.ceil(sizes * self._per_byte).astype(np.int64) + media_tokens
         tokens = np.ceil(tokens * self._factor).astype(np.int64)
+        self._media |= bool(media_tokens.any())
         part = self._of(tokens, np.ceil(tokens * UPPER_FACTOR).astype(np.int64))
         self._most += part
         if not under_way:
@@ -108,7 +110,7 @@ class Budget:
             )
         if bound <= budget:
             return None
-        sort = "at most" if estimate.max_usd is not None else "an estimated"
+        sort = "at most" if estimate.max_usd is not None and not self._media else "an estimated"
         return (
             f"{self._total.requests:,} requests to {model} would cost {sort} ${bound:.4f} "
             f"({estimate.input_tokens:,} input and {estimate.output_tokens:,} output tokens, rates "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,6 +70,17 @@ def test_bytes_are_not_counted_as_text(openai: OpenAIProvider, tmp_path: Path) -
     assert (landing.outcomes, landing.requests, landing.folded) == ({"succeeded": 3}, 2, 1)
     assert 3000 < landing.estimate.input_tokens < 3100
     assert table.column_names[:2] == ["id", "response"]
+
+
+def test_a_budget_with_images_goes_by_an_estimate(openai: OpenAIProvider, tmp_path: Path) -> None:
+    rows = pa.table({"id": ["a"], "photo": [PNG]})
+    for prompt, words in (("What? {{ photo | image }}", "an estimated $"), ("What? {{ id }}", "at most $")):
+        spec = spec_of("gpt-5-mini", str, prompt, max_output_tokens=50, max_cost_usd=Decimal("0.00000001"))
+        plan = plan_partition(Nights(tmp_path, openai).ledger, openai, spec, words, rows.to_batches())
+        assert words in (plan.refused or "")
+    mini = openai.envelope(Request(model="gpt-4o-mini")).parts
+    assert mini is not None
+    assert mini.content([Image(PNG)])[1].tokens == 25_500
 
 
 def test_large_images_are_never_together_in_memory(openai: OpenAIProvider, tmp_path: Path) -> None:
