@@ -136,6 +136,13 @@ class _Night:
             f"{self.spec.asset}{f', {partition}' if partition else ''}: {plan.rows} rows, {plan.requests} requests, "
             f"{plan.reused} of them known already; estimated ${plan.estimate.usd}; {verb}"
         )
+        if plan.account != self.provider.account and not plan_status(self.ledger, plan.ref).settled:
+            self.last_note = (
+                f"{self.spec.asset}: the same requests are under way at {plan.account} already, by the resource "
+                f"{plan.provider!r}, and are waited for there: keep that resource among the definitions until they "
+                "have ended, or give them up with the job batch_cancel"
+            )
+            self.context.log.warning(self.last_note)
         return plan.ref
 
     def statuses(self, refs: list[PlanRef]) -> list[PlanStatus]:

@@ -12,10 +12,14 @@ from pydantic import BaseModel
 
 from batch_assets.dagster import (
     AnthropicBatchResource,
+    BatchProviderResource,
+    BatchStore,
+    GeminiBatchResource,
     OpenAIBatchResource,
     OpenAICompatibleBatchResource,
     RealtimeResource,
     Upstream,
+    VertexBatchResource,
     batch_asset,
 )
 from batch_assets.emulator import Emulator
@@ -116,6 +120,26 @@ def test_a_resource_that_is_given_is_sent_to_the_emulator(emulator: Emulator, re
     done = night("mine", "a-model", emulator, {"mine": resource})
     assert set(done.frame["batch_outcome"]) == {"succeeded"}
     assert (done.requests, list(emulator.bill())) == (5, [emulated])
+
+
+def test_requests_that_are_under_way_at_another_account(emulator: Emulator, tmp_path: Path) -> None:
+    """Gemini's batches and Vertex AI's are the same vendor's: nothing is bought twice, and the run says where it is."""
+    emulator.set_latency(1000)
+
+    @batch_asset(provider="google", model="gemini-3-flash-preview", prompt="{{ text }}", output_type=str, row_key="id")
+    def answers() -> Any:
+        return [{"id": 1, "text": "I lost my card"}]
+
+    def run(resource: BatchProviderResource, match: str) -> None:
+        store = BatchStore(root=str(tmp_path), wait_seconds=0.3)
+        google = resource.emulated(emulator.addresses, "")
+        with pytest.raises(dg.Failure, match=match):
+            dg.materialize([answers], resources={"google": google, "batch_store": store})
+
+    run(GeminiBatchResource(), "0 of 1 results")
+    run(VertexBatchResource(gcs_folder="gs://bucket"), r"under way at gemini\+\S+ already, by the resource 'google'")
+    emulator.advance(1001)
+    assert emulator.bill().keys() == {"gemini"}
 
 
 def test_a_provider_that_is_not_known_has_to_be_given(emulator: Emulator) -> None:
