@@ -3,6 +3,7 @@
 from batch_assets.dagster.asset import batch_asset, build_batch_asset
 from batch_assets.dagster.checks import BatchChecks
 from batch_assets.dagster.compatible_providers import OpenAICompatibleBatchResource, RealtimeResource
+from batch_assets.dagster.components import BatchAssetComponent, BatchEngineComponent
 from batch_assets.dagster.definitions import batch_definitions, engine_definitions, nightly_schedule
 from batch_assets.dagster.io_manager import ParquetIOManager
 from batch_assets.dagster.providers import (
@@ -19,7 +20,9 @@ from batch_assets.parts import Image, Pdf
 
 __all__ = [
     "AnthropicBatchResource",
+    "BatchAssetComponent",
     "BatchChecks",
+    "BatchEngineComponent",
     "BatchProviderResource",
     "BatchStore",
     "GeminiBatchResource",

@@ -16,6 +16,7 @@ from dagster import (
     AssetIn,
     AssetKey,
     AssetsDefinition,
+    AssetSelection,
     BackfillPolicy,
     BetaWarning,
     ConfigurableResource,
@@ -42,6 +43,10 @@ OutputType = type[BaseModel] | type[str] | Mapping[str, Any]
 
 MOST_PREVIEW_ROWS = 50
 """Metadata is kept in Dagster's event log and shown whole."""
+
+TAG = "batch_assets"
+"""Every batch asset has this tag, so that `tag:batch_assets` selects them."""
+BATCH_ASSETS = AssetSelection.tag(TAG, "")
 
 _SPEC = "batch_assets_spec"
 _CHECKS = "batch_assets_checks"
@@ -146,6 +151,7 @@ def batch_asset(  # the long list is the public API
             "required_resource_keys": {provider, STORE_KEY, *parameters.resources},
             "config_schema": _REFRESH,
             **dagster_options,
+            "tags": {TAG: "", **(dagster_options.get("tags") or {})},
         }
         return _build(
             spec,

@@ -112,15 +112,20 @@ def check_providers(assets: Iterable[AssetsDefinition], resources: Mapping[str, 
 
 def nightly_schedule(assets: Sequence[AssetsDefinition], *, at: str, name: str = "nightly") -> Any:
     """A schedule for the last partition of the batch assets, all above and all below them. `at` is `HH:MM`."""
-    hour, minute = _time_of_day(at)
+    time_of_day(at)
     partitions = {_partitions(asset) for asset in assets}
     if len(partitions) != 1:
         raise ConfigError(
             f"nightly={at!r}: the batch assets have {len(partitions)} different partitions, and a schedule is for one; "
             "write the schedules with dagster.build_schedule_from_partitioned_job"
         )
-    around = AssetSelection.assets(*assets)
-    job = define_asset_job(name, selection=around.upstream() | around.downstream())
+    return schedule_of_selection(AssetSelection.assets(*assets), at=at, name=name)
+
+
+def schedule_of_selection(selection: AssetSelection, *, at: str, name: str = "nightly") -> Any:
+    """As `nightly_schedule`, for a selection that is resolved when the definitions are."""
+    hour, minute = time_of_day(at)
+    job = define_asset_job(name, selection=selection.upstream() | selection.downstream())
     return build_schedule_from_partitioned_job(job, hour_of_day=hour, minute_of_hour=minute)
 
 
@@ -133,7 +138,8 @@ def _partitions(asset: AssetsDefinition) -> PartitionsDefinition[Any]:
     return asset.partitions_def
 
 
-def _time_of_day(at: str) -> tuple[int, int]:
+def time_of_day(at: str) -> tuple[int, int]:
+    """Hour and minute of `HH:MM`. Raises ConfigError."""
     hour, _, minute = at.partition(":")
     if not (hour.isdigit() and minute.isdigit() and int(hour) < 24 and int(minute) < 60):
         raise ConfigError(f"nightly is {at!r}; write a time of day, `02:30` say")

@@ -33,7 +33,9 @@ def rows(source: Upstream) -> object:
 def test_public_names() -> None:
     assert sorted(batch_assets.dagster.__all__) == [
         "AnthropicBatchResource",
+        "BatchAssetComponent",
         "BatchChecks",
+        "BatchEngineComponent",
         "BatchProviderResource",
         "BatchStore",
         "GeminiBatchResource",
