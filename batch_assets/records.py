@@ -204,6 +204,8 @@ class Wait:
     plans: tuple[PlanRef, ...]
     downstream: tuple[str, ...] = ()
     """Asset keys that the run had planned below the asset."""
+    provenance: dict[str, str] = field(default_factory=dict)
+    """What the run read, as the orchestrator's tags: the sources may have changed when the table lands."""
     format: int = FORMAT
 
 

@@ -97,6 +97,7 @@ class Deployment:
 
     def night(self, provider: str, first: str, last: str) -> None:
         """One run of a provider's asset over a range of nights."""
+        self.instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), "SENSOR", None, None))
         names = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
         job = self.definitions.resolve_implicit_global_asset_job_def()
         result = job.execute_in_process(
@@ -178,7 +179,6 @@ def deployment(folder: Path, emulator: SpawnedEmulator, nights: int) -> Iterator
     }
     (folder / "home").mkdir()
     with dg.DagsterInstance.local_temp(str(folder / "home")) as instance:
-        instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), "SENSOR", None, None))
         yield Deployment(emulator, instance, definitions(resources, nights)), resources
 
 

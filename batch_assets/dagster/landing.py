@@ -18,7 +18,7 @@ from batch_assets.engine import AssetSpec, collect, spent_since
 from batch_assets.tables import OUTPUT, TableStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dagster import AssetKey
 
@@ -39,6 +39,8 @@ class Landings:
     console_url: Callable[[str], str | None]
     checks: BatchChecks | None
     preview_rows: int
+    provenance: Mapping[str, str]
+    """Tags that say what the plans were made from."""
 
     def land(self, refs: Sequence[PlanRef]) -> Iterator[Any]:
         """Publish the tables. One that fails in a range does not take the others' materializations with it."""
@@ -105,15 +107,19 @@ class Landings:
         return [] if first is None else list(first.to_pylist())
 
     def _event(self, landing: Landing, figures: dict[str, Any]) -> AssetMaterialization:
-        tags = {DATA_VERSION_TAG: landing.data_version, CODE_VERSION_TAG: landing.code_version}
+        tags = {
+            **self.provenance,
+            DATA_VERSION_TAG: landing.data_version,
+            CODE_VERSION_TAG: landing.code_version,
+        }
         return AssetMaterialization(
             self.context.asset_key, partition=landing.ref.partition, metadata=figures, tags=tags
         )
 
-    def _tags(self, landings: Sequence[Landing]) -> dict[str, str] | None:
-        """Where a plan was made by an older definition its version, so that Dagster shows the table as stale."""
+    def _tags(self, landings: Sequence[Landing]) -> dict[str, str]:
+        """What the plans were made from, and by an older definition its version: Dagster shows the table as stale."""
         older = [landing.code_version for landing in landings if landing.code_version != self.spec.code_version]
-        return {CODE_VERSION_TAG: older[0]} if older else None
+        return {**self.provenance, **({CODE_VERSION_TAG: older[0]} if older else {})}
 
 
 def _data_version(landings: Sequence[Landing]) -> DataVersion:

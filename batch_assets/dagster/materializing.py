@@ -19,6 +19,7 @@ from dagster import (
 from batch_assets.dagster.checks import may_fail
 from batch_assets.dagster.landing import Landings
 from batch_assets.dagster.parking import check_resumable, park, resumed_waits
+from batch_assets.dagster.provenance import input_tags
 from batch_assets.dagster.providers import BatchProviderResource
 from batch_assets.dagster.rows import record_batches
 from batch_assets.dagster.store import STORE_KEY, BatchStore
@@ -82,6 +83,8 @@ class _Night:
     preview_rows: int
     failures: dict[str | None, Exception] = field(default_factory=dict)
     """Partitions that could not be planned."""
+    provenance: dict[str, str] = field(default_factory=dict)
+    """What the plans were made from, where they were made by another run or wait for another one."""
     last_note: str = ""
     """The last that was said while the run waited itself."""
 
@@ -95,6 +98,7 @@ class _Night:
         """The plan of each partition: those that the run resumes, else the ones that it makes now."""
         resumed = self._resumed()
         if self.store.wait_seconds is None and set(self.partitions) - set(resumed):
+            self.provenance = input_tags(self.context)
             check_resumable(self.context)  # before planning: what a plan leaves waiting is sent by the next advance
         return [
             resumed[partition] if partition in resumed else self._planned(partition) for partition in self.partitions
@@ -105,13 +109,10 @@ class _Night:
         wait_ids = resumed_waits(self.context.run)
         if not wait_ids:
             return {}
-        return {
-            ref.partition: ref
-            for wait in self.ledger.waits()
-            if wait.wait_id in wait_ids and wait.asset == self.spec.asset
-            for ref in wait.plans
-            if ref.generation > 0
-        }
+        waits = [wait for wait in self.ledger.waits() if wait.wait_id in wait_ids and wait.asset == self.spec.asset]
+        for wait in waits:
+            self.provenance |= wait.provenance
+        return {ref.partition: ref for wait in waits for ref in wait.plans if ref.generation > 0}
 
     def _planned(self, partition: str | None) -> PlanRef:
         try:
@@ -159,6 +160,7 @@ class _Night:
             console_url=self.provider.console_url,
             checks=self.checks,
             preview_rows=self.preview_rows,
+            provenance=self.provenance,
         ).land(refs)
 
     def run(self) -> Iterator[Any]:
@@ -189,6 +191,7 @@ class _Night:
             statuses,
             hold=self.store.hold == "auto",
             window_seconds=completion_seconds(self.provider.limits),
+            provenance=self.provenance,
         )
 
     def _one_may_fail_all(self, statuses: list[PlanStatus]) -> bool:

@@ -20,7 +20,7 @@ from batch_assets.errors import ConfigError
 from batch_assets.records import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from dagster import AssetExecutionContext, AssetKey, DagsterInstance
@@ -92,6 +92,7 @@ def park(
     *,
     hold: bool,
     window_seconds: float,
+    provenance: Mapping[str, str],
 ) -> None:
     """Leave word of the plans that the run waits for. The caller then ends its step without yielding an output."""
     run, instance = context.run, context.instance
@@ -104,6 +105,7 @@ def park(
         asset=asset,
         plans=tuple(refs),
         downstream=_planned_downstream(context),
+        provenance=dict(provenance),
     )
     if backfill_id and hold and is_open(instance, backfill_id):
         why = "Waits for a provider's batches; the sensor batch_resume ends it when the tables have landed."

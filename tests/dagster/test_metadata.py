@@ -111,11 +111,17 @@ class Runs:
 
     def status(self, definition: dg.AssetsDefinition, key: dg.AssetKey = KEY, partition: str = "mo") -> StaleStatus:
         """What Dagster shows: fresh, stale, missing."""
+        return self._resolver(definition).get_status(key, partition)
+
+    def causes(self, definition: dg.AssetsDefinition) -> Any:
+        """Why it is stale."""
+        return self._resolver(definition).get_stale_causes(KEY, "mo")
+
+    def _resolver(self, definition: dg.AssetsDefinition) -> CachingStaleStatusResolver:
         graph = dg.Definitions(
             assets=[self.queries, definition, below], resources=self._resources(None)
         ).resolve_asset_graph()
-        resolver = CachingStaleStatusResolver(self.instance, graph, LoadingContextForTest(self.instance))
-        return resolver.get_status(key, partition)
+        return CachingStaleStatusResolver(self.instance, graph, LoadingContextForTest(self.instance))
 
     def version(self, partition: str = "mo") -> str:
         """The data version that Dagster has."""
@@ -244,7 +250,14 @@ def test_a_table_that_an_older_definition_planned_lands_as_stale(runs: Runs, bat
     batch_emulator.advance(3601)
     (wait,) = Ledger.open(LocalStore(runs.folder / "store")).waits()
     edited = classified("The new one: {{ text }}")
+    night("mo", count=5)
+    assert runs(runs.queries).success  # the source has changed since
     (landed,) = runs.events(edited, tags={RESUMES_TAG: wait.wait_id}).values()
     assert landed["new_attempts"] == 3
     assert runs.status(edited) is StaleStatus.STALE
-    assert runs.status(classified("The old one: {{ text }}")) is StaleStatus.FRESH
+    batch_emulator.set_latency(0)
+    old = classified("The old one: {{ text }}")
+    assert [cause.category.name for cause in runs.causes(old)] == ["DATA"]
+    (again,) = runs.events(old).values()
+    assert again["new_attempts"] == 2
+    assert runs.status(old) is StaleStatus.FRESH
