@@ -62,19 +62,26 @@ SNAPSHOT_ERROR = "batch_request_error"
 
 OUTPUT = pa.schema(
     [
-        ("batch_outcome", _NAME),
-        ("batch_error", pa.string()),
-        ("batch_model", _NAME),
-        ("batch_finish_reason", _NAME),
-        ("batch_input_tokens", pa.int64()),
-        ("batch_cached_tokens", pa.int64()),
-        ("batch_output_tokens", pa.int64()),
-        ("batch_cost_usd", pa.decimal128(18, 12)),
-        ("batch_attempts", pa.int32()),
-        ("batch_id", _NAME),
-        ("batch_custom_id", pa.string()),
-        ("batch_cached", pa.bool_()),
-        ("batch_raw", pa.string()),
+        pa.field(name, kind, metadata={"description": description})
+        for name, kind, description in (
+            ("batch_outcome", _NAME, "succeeded, invalid, errored, expired, canceled or missing"),
+            ("batch_error", pa.string(), "Why it did not succeed"),
+            ("batch_model", _NAME, "The model that answered"),
+            ("batch_finish_reason", _NAME, "The provider's reason to end the response"),
+            ("batch_input_tokens", pa.int64(), "As the provider counted them, cached ones included"),
+            ("batch_cached_tokens", pa.int64(), "Of the input, those read from a cache"),
+            ("batch_output_tokens", pa.int64(), "As the provider counted them"),
+            (
+                "batch_cost_usd",
+                pa.decimal128(18, 12),
+                "What this row bought; 0 where the result was known or is shared",
+            ),
+            ("batch_attempts", pa.int32(), "How often its request was sent"),
+            ("batch_id", _NAME, "The provider's batch"),
+            ("batch_custom_id", pa.string(), "The request in it"),
+            ("batch_cached", pa.bool_(), "Its result was bought by an earlier run"),
+            ("batch_raw", pa.string(), "The text of a response that does not fit the output type"),
+        )
     ]
 )
 """The columns that every table has behind the source's and the output type's."""

@@ -159,6 +159,7 @@ def test_figures_of_one_night(runs: Runs) -> None:
     assert "Where is card" not in str(figures)
     columns = {column.name: column.description for column in figures["dagster/column_schema"].columns}
     assert columns["intent"] == "What it is about"
+    assert columns["batch_error"] == "Why it did not succeed"
     assert "](https://platform.openai.com/batches/" in figures["batches"]
     origin = {
         column: [(dep.asset_key.to_user_string(), dep.column_name) for dep in deps]
