@@ -71,7 +71,13 @@ class Nights:
         self.bench.provider.listing_grace_seconds = 0.3
 
     def plan(
-        self, texts: list[str], partition: str = "one", *, keys: list[str] | None = None, asset: str = "contract"
+        self,
+        texts: list[str],
+        partition: str = "one",
+        *,
+        keys: list[str] | None = None,
+        asset: str = "contract",
+        **more: Any,
     ) -> PlanRecord:
         """The plan of a night with these texts; `keys` name the rows, else they are counted."""
         schema = OutputSchema.from_json_schema(SCHEMA, name="answer")
@@ -83,6 +89,7 @@ class Nights:
             prompt=self.prompt,
             schema=schema,
             row_key="id",
+            **more,
         )
         rows = pa.table({"id": pa.array(keys if keys is not None else range(len(texts))), "text": texts})
         return plan_partition(self.ledger, self.bench.provider, spec, partition, rows.to_batches())

@@ -265,12 +265,11 @@ def test_a_status_of_the_hosts_own(emulator: Emulator) -> None:
 
 
 def test_a_schema_that_is_told_gives_typed_columns(emulator: Emulator, tmp_path: Path) -> None:
-    """The emulator answers a told schema with some JSON object, which does not fit: that is a result, too."""
     dialect = replace(GATEWAY, structured_output="json_object")
     provider = OpenAICompatibleProvider(dialect=dialect, base_url=host_url(emulator), max_retries=0)
     landing, table = Nights(tmp_path, provider).night(spec_of("m", max_attempts=1), messages(2))
-    assert landing.outcomes == {"invalid": 2}
-    assert all("not" in error or "required" in error for error in table["batch_error"].to_pylist())
+    assert landing.outcomes == {"succeeded": 2}
+    assert set(table["urgency"].to_pylist()) <= {1, 2, 3, 4, 5}
 
 
 def test_openai_itself_is_one_of_them() -> None:
