@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,16 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
 from dagster._core.instance_for_test import instance_for_test
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
-from dagster._core.test_utils import create_test_daemon_workspace_context
+from dagster._core.test_utils import create_test_daemon_workspace_context, freeze_time
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.utils import make_new_backfill_id
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget, PythonFileTarget
+from dagster._daemon.asset_daemon import AssetDaemon
 from dagster._daemon.backfill import execute_backfill_iteration
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._daemon.types import DaemonHeartbeat
+from dagster._scheduler.scheduler import launch_scheduled_runs
 from dagster._time import get_current_timestamp
 
 PIPELINES = Path(__file__).parent / "pipelines"
@@ -86,6 +89,24 @@ class World:
         ]
         assert not errors, errors
 
+    def automation(self, at: datetime) -> None:
+        """One evaluation of the automation conditions, at a time that is given."""
+        daemon = AssetDaemon(settings=self.instance.get_auto_materialize_settings(), pre_sensor_interval_seconds=0)
+        with freeze_time(at):
+            daemon._run_iteration_impl(
+                self._workspace, threadpool_executor=None, amp_tick_futures={}, debug_crash_flags={}
+            )
+
+    def schedule(self, name: str, at: datetime) -> None:
+        """Turn a schedule on a minute before, and let it tick."""
+        location = self._workspace.create_request_context().get_code_location("pipeline")
+        (repository,) = location.get_repositories().values()
+        with freeze_time(at - timedelta(minutes=1)):
+            self.instance.start_schedule(repository.get_schedule(name))
+        with freeze_time(at):
+            errors = [error for error in launch_scheduled_runs(self._workspace, self._log, at, {}) if error]
+        assert not errors, errors
+
     def round(self, *, sensors: bool = True, times: int = 1) -> None:
         """What all daemons do in one minute."""
         for _ in range(times):
@@ -103,6 +124,13 @@ class World:
         return self.status(backfill_id)
 
     # ------------------------------------------------------------ what people do
+
+    def materialize(self, asset: str) -> None:
+        """One asset without partitions, at once."""
+        repository = self.repository()
+        job = repository.get_implicit_job_def_for_assets([AssetKey(asset)])
+        assert job is not None
+        assert job.execute_in_process(instance=self.instance, asset_selection=[AssetKey(asset)]).success
 
     def backfill(self, assets: Sequence[str], partitions: Sequence[str] | None) -> str:
         backfill_id = make_new_backfill_id()

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
+from dagster_dg_cli.cli import create_dg_cli
 
 from batch_assets.cli.arguments import parser
 from batch_assets.emulator import Emulator
@@ -60,6 +62,13 @@ def test_python_runs_and_its_tests_pass(document: Path, tmp_path: Path, batch_em
             test()
 
 
+def dg_has(group: str, command: str) -> bool:
+    cli = create_dg_cli()
+    context = click.Context(cli)
+    found = cli.get_command(context, group)
+    return isinstance(found, click.Group) and command in found.list_commands(context)
+
+
 @every_document
 def test_commands_exist(document: Path) -> None:
     targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -69,6 +78,8 @@ def test_commands_exist(document: Path) -> None:
             assert arguments[0] in targets[1].split()
         elif program == "batch-assets":
             parser().parse_args(arguments)
+        elif program == "dg":
+            assert dg_has(*arguments[:2])
         else:
             raise AssertionError(f"{document.name} shows {program}, which this test does not know")
 
