@@ -148,6 +148,7 @@ def test_the_refused_plan_says_the_figures(batch_emulator: Emulator) -> None:
 @pytest.mark.parametrize(
     "kind", [pd.DataFrame, pa.Table, pads.Dataset, pl.DataFrame, pl.LazyFrame, dict[str, pa.Table]]
 )
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
 def test_tables_load_as_the_annotation_asks(kind: Any, tmp_path: Path) -> None:
     @dg.asset(partitions_def=DAYS)
     def source(context: dg.AssetExecutionContext) -> pd.DataFrame:
@@ -161,21 +162,67 @@ def test_tables_load_as_the_annotation_asks(kind: Any, tmp_path: Path) -> None:
     consume.__annotations__["source"] = kind
     everything = dg.asset(name="everything")(consume)
     one = dg.asset(name="one", partitions_def=DAYS)(consume)
+    in_one_run = dg.BackfillPolicy.single_run()
+    ranged = dg.asset(name="ranged", partitions_def=DAYS, backfill_policy=in_one_run)(consume)
+    both = {"dagster/asset_partition_range_start": "mo", "dagster/asset_partition_range_end": "tu"}
     resources = {"io_manager": ParquetIOManager(base=str(tmp_path))}
     for day in ("mo", "tu"):
         assert dg.materialize([source], partition_key=day, resources=resources).success
     assert dg.materialize([source, one], selection=[one], partition_key="tu", resources=resources).success
     assert dg.materialize([source, everything], selection=[everything], resources=resources).success
+    assert dg.materialize([source, ranged], selection=[ranged], tags=both, resources=resources).success
     if kind == dict[str, pa.Table]:
-        assert [list(value) for value in seen] == [["tu"], ["mo", "tu"]]
+        assert [list(value) for value in seen] == [["tu"], ["mo", "tu"], ["mo", "tu"]]
         return
     assert all(isinstance(value, kind) for value in seen)
     counts = [sum(batch.num_rows for batch in record_batches(_eager(value))) for value in seen]
-    assert counts == [1, 2]
+    assert counts == [1, 2, 2]
 
 
 def _eager(value: Any) -> Any:
     return value.collect() if isinstance(value, pl.LazyFrame) else value
+
+
+def test_an_own_io_manager_loads_the_table(batch_emulator: Emulator, tmp_path: Path) -> None:
+    class Counting(dg.IOManager):
+        def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+            raise AssertionError("the batch asset writes its table itself")
+
+        def load_input(self, context: dg.InputContext) -> int:
+            return len(pd.read_parquet(tmp_path / "tables" / "counted" / f"{context.partition_key}.parquet"))
+
+    counted = batch_asset(name="counted", output_type=str, partitions_def=DAYS, io_manager_key="counting", **COMMON)
+
+    @dg.asset(partitions_def=DAYS)
+    def below(counted: int) -> None:
+        assert counted == 3
+
+    @dg.asset(partitions_def=DAYS)
+    def queries() -> pd.DataFrame:
+        return pd.DataFrame(ROWS)
+
+    resources = {
+        "openai": OpenAIBatchResource(),
+        "batch_store": BatchStore(root=str(tmp_path), wait_seconds=30),
+        "io_manager": ParquetIOManager(base=str(tmp_path / "tables")),
+        "counting": Counting(),
+    }
+    assets = [queries, counted(lambda queries: queries), below]
+    assert dg.materialize(assets, partition_key="mo", resources=resources).success
+
+
+def test_a_kind_that_is_no_table_is_named(tmp_path: Path) -> None:
+    @dg.asset
+    def source() -> pd.DataFrame:
+        return pd.DataFrame({"id": [1]})
+
+    @dg.asset
+    def below(source: list) -> None:  # type: ignore[type-arg]
+        ...
+
+    resources = {"io_manager": ParquetIOManager(base=str(tmp_path))}
+    with pytest.raises(ConfigError, match=r"cannot be loaded as .*List.*pandas.DataFrame, .*polars.DataFrame"):
+        dg.materialize([source, below], resources=resources)
 
 
 def test_a_table_that_is_not_there_is_named(tmp_path: Path) -> None:

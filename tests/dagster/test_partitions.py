@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dagster as dg
+import pandas as pd
 import pytest
 from night_folder import Nights
 
@@ -42,6 +43,9 @@ def test_every_kind_of_partitions(nights: Nights) -> None:
         assert opened.materializations("whole")[None]["dagster/row_count"] == 2
         assert opened.materializations("after")
         tables = nights.folder / "store" / "tables"
+        for week in (days[:7], days[7:]):
+            rows = list(pd.read_parquet(tables / "weekly" / f"{week[0]}.parquet")["id"])
+            assert rows == [f"{day}/{number}" for day in week for number in (1, 2)]
         assert (tables / "by" / "region" / "north.parquet").is_file()
         assert (tables / "day_and_region" / "2025-01-06" / "north.parquet").is_file()
         # The partition that is gone is given up by name.
