@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from batch_assets.encoding import encode_key
 from batch_assets.errors import CorruptObject
+from batch_assets.storage.scratch import naming_disk_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -203,10 +204,12 @@ class TableStore:
     def scratch(self) -> Iterator[Path]:
         """A local path to write a table to before it is published."""
         folder = Path(self.root, ".tmp")
-        folder.mkdir(parents=True, exist_ok=True)
+        with naming_disk_errors(f"the folder {self.root} of the tables"):
+            folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{secrets.token_hex(8)}.parquet"
         try:
-            yield file
+            with naming_disk_errors(f"the folder {self.root} of the tables"):
+                yield file
         finally:
             file.unlink(missing_ok=True)
 

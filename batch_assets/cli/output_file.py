@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from batch_assets.errors import ConfigError
+from batch_assets.storage.scratch import naming_disk_errors
 from batch_assets.tables import TableStore
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class OutputFile(TableStore):
         """A hidden file beside the output, on the same file system."""
         file = self._file.with_name(f".{self._file.name}.{secrets.token_hex(4)}.tmp")
         try:
-            yield file
+            with naming_disk_errors(f"the folder {self._file.parent}"):
+                yield file
         finally:
             file.unlink(missing_ok=True)
 

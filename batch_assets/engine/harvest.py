@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -25,6 +24,7 @@ from batch_assets.errors import NotFound, Transient
 from batch_assets.ledger import new_writer
 from batch_assets.lifecycle import Event
 from batch_assets.records import Ending, Outcome
+from batch_assets.storage.scratch import scratch_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,7 +68,7 @@ class Harvest:
             delete_input(self.provider, shard.last.input_file, self.log)
             return unexecuted
         plan = ledger.plan(shard.spec.plan)
-        with tempfile.TemporaryFile() as scratch:
+        with scratch_file() as scratch:
             checked = self._download(scratch)
             if checked is None:
                 return None
@@ -107,7 +107,7 @@ class Harvest:
             )
         return None
 
-    def _download(self, scratch: BinaryIO) -> CheckOff | None:
+    def _download(self, scratch: IO[bytes]) -> CheckOff | None:
         """Download until the lines add up: every request answered, or twice the same short answer."""
         batch = self.batch
         fingerprints = self._fingerprints()
@@ -139,7 +139,7 @@ class Harvest:
         """Lines that the provider's own counts say there are."""
         return (self.batch.completed or 0) + (self.batch.failed or 0)
 
-    def _read_lines(self, checked: CheckOff, scratch: BinaryIO) -> None:
+    def _read_lines(self, checked: CheckOff, scratch: IO[bytes]) -> None:
         """Stream the lines to scratch, and compressed to the store, and check them off."""
         scratch.seek(0)
         scratch.truncate()
@@ -155,7 +155,7 @@ class Harvest:
                 ids = [custom_id(line) for line in lines]
                 start = checked.add(ids, [len(line) for line in lines], start)
 
-    def _write(self, results: ResultWriter, checked: CheckOff, scratch: BinaryIO) -> None:
+    def _write(self, results: ResultWriter, checked: CheckOff, scratch: IO[bytes]) -> None:
         """Parse the lines in the order of the shard's requests and write their results."""
         with (
             _mapped(scratch) as file,
@@ -237,7 +237,7 @@ def _many(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
 
 
 @contextmanager
-def _mapped(scratch: BinaryIO) -> Iterator[mmap.mmap | bytes]:
+def _mapped(scratch: IO[bytes]) -> Iterator[mmap.mmap | bytes]:
     """The scratch file as bytes in memory that the system may take back."""
     if not os.fstat(scratch.fileno()).st_size:
         yield b""

@@ -3,7 +3,7 @@
 Facts relied on (v1beta reference, guide and SDK 3.4, read 2026-11; nothing here was tried on Google): a batch is made
 of an uploaded file of up to 2 GB, or of requests in the create call below 20 MB; files take ids of the client's choice
 (up to 40 of a-z, 0-9 and -) and live for 48 h; creating is not idempotent; there is no state of canceling; an expired
-batch (48 h pending or running) has no results; results are kept for weeks. Batches are documented for v1beta only,
+batch (48 h pending or running) has no results. Batches are documented for v1beta only,
 which is pinned here: the SDK's default is v1 from version 3 on. The SDK drops counts, input and error of a batch, so
 that batches are read by GETs of our own. Uncertain: the order of the list, whether it repeats inline results, how many
 requests a batch takes (50,000 here), whether a canceled batch keeps what it finished, and the words of a full queue at
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import tempfile
 from contextlib import suppress
 from decimal import Decimal
 from functools import cached_property, partial
@@ -37,6 +36,7 @@ from batch_assets.providers.gemini_operations import (
 from batch_assets.providers.google import body_answer, creating, import_genai, reading
 from batch_assets.providers.http import creating_error, reading_error, retried, split_lines
 from batch_assets.records import BatchInfo, BatchPhase, InputFile, Limits
+from batch_assets.storage.scratch import scratch_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -53,7 +53,7 @@ LIMITS = Limits(
     max_bytes=2_000_000_000,
     max_request_bytes=20_000_000,
     completion_window="48h",
-    results_kept_days=30,
+    results_kept_days=4,  # 48 h of running and 48 h, for which files live; users saw results kept for weeks
 )
 INLINE_BYTES = 500_000
 """Up to here a batch needs no input file; far below what is allowed, since lists may repeat inline results."""
@@ -245,7 +245,7 @@ class GeminiProvider:
 
     def upload(self, name: str, chunks: Iterator[bytes]) -> str | None:
         """Upload an input file under an id of our own, and return its name; None for a little one: it goes inline."""
-        with tempfile.TemporaryFile() as scratch:
+        with scratch_file() as scratch:
             scratch.writelines(chunks)
             if scratch.tell() <= self._inline_bytes:
                 return None
@@ -272,7 +272,7 @@ class GeminiProvider:
                     self._read(f"reading the results of batch {batch.batch_id}", file, Operation, {})
                 )
                 continue
-            with tempfile.TemporaryFile() as scratch:
+            with scratch_file() as scratch:
                 retried(partial(self._fetch, file, batch.batch_id, scratch), self._max_retries)
                 scratch.seek(0)
                 yield from split_lines(iter(partial(scratch.read, 1 << 20), b""))

@@ -12,7 +12,6 @@ meanwhile can only show another one twice.
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -36,6 +35,7 @@ from batch_assets.providers.http import (
 )
 from batch_assets.providers.mistral_lines import URLS, MistralEnvelope, error_text, read_custom_id, read_result
 from batch_assets.records import BatchInfo, BatchPhase, Ending, InputFile, Limits
+from batch_assets.storage.scratch import scratch_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -189,7 +189,7 @@ class MistralProvider:
 
     def upload(self, name: str, chunks: Iterator[bytes]) -> str | None:
         """Upload an input file and return its id."""
-        with tempfile.TemporaryFile() as scratch:
+        with scratch_file() as scratch:
             scratch.writelines(chunks)
 
             def send() -> str:

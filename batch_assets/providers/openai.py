@@ -9,7 +9,6 @@ batches that expire or are canceled keep what was finished; results are kept for
 
 from __future__ import annotations
 
-import tempfile
 import weakref
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from batch_assets.providers.http import Answer, creating_error, is_connection_er
 from batch_assets.providers.openai_dialects import OPENAI, OpenAIDialect
 from batch_assets.providers.openai_lines import OpenAIEnvelope, read_custom_id, read_result
 from batch_assets.records import BatchInfo, BatchPhase, Ending, InputFile
+from batch_assets.storage.scratch import scratch_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,7 +151,7 @@ class OpenAIProvider:
 
     def upload(self, name: str, chunks: Iterator[bytes]) -> str | None:
         """Upload an input file and return its id."""
-        with tempfile.TemporaryFile() as scratch:  # the SDK sends it again from its start after a failure
+        with scratch_file() as scratch:  # the SDK sends it again from its start after a failure
             scratch.writelines(chunks)
             scratch.seek(0)
             with self._reading(f"uploading {name}"):

@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import tempfile
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -38,6 +37,7 @@ from batch_assets.providers.google import (
 from batch_assets.providers.http import retried, split_lines
 from batch_assets.providers.vertex_jobs import job_info
 from batch_assets.records import BatchInfo, BatchPhase, InputFile, Limits
+from batch_assets.storage.scratch import scratch_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -297,7 +297,7 @@ class VertexProvider:
     def upload(self, name: str, chunks: Iterator[bytes]) -> str | None:
         """Write an input file under a random folder, and return its URL."""
         url = f"{self._folder}/{secrets.token_hex(8)}/{name}"
-        with tempfile.TemporaryFile() as scratch:
+        with scratch_file() as scratch:
             scratch.writelines(chunks)
             size = scratch.tell()
 
@@ -319,7 +319,7 @@ class VertexProvider:
         """The lines of its prediction files, each fetched to local scratch. Raises NotFound if there are none."""
         for folder in batch.result_files:
             for url in self._predictions(batch, folder):
-                with tempfile.TemporaryFile() as scratch:
+                with scratch_file() as scratch:
 
                     def fetch(url: str = url, scratch: Any = scratch) -> None:
                         scratch.seek(0)

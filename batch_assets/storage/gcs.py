@@ -21,8 +21,8 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from batch_assets.errors import ConfigError, StoreError
-from batch_assets.storage.local import DISK_ERRORS
 from batch_assets.storage.protocol import StoredObject
+from batch_assets.storage.scratch import naming_disk_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -234,9 +234,5 @@ def _scratch_file() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="batch-assets-") as folder:
         file = Path(folder, "object")
         file.touch()
-        try:
+        with naming_disk_errors(f"the local scratch folder {folder}"):
             yield file
-        except OSError as error:
-            if error.errno not in DISK_ERRORS:  # an error of the block, a dropped connection say
-                raise
-            raise StoreError(f"the local scratch folder {folder} cannot be written: {error.strerror}") from error

@@ -15,6 +15,7 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 
 from batch_assets.errors import StoreError
 from batch_assets.storage.gcs import CHUNK_BYTES, TIMEOUT_SECONDS, WRITER, is_bucket_missing, naming_errors, split_url
+from batch_assets.storage.scratch import naming_disk_errors
 from batch_assets.tables import LEDGER, TableStore, table_facts, table_name
 
 if TYPE_CHECKING:
@@ -62,7 +63,10 @@ class GCSTableStore(TableStore):
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A local path to write a table to before it is published."""
-        with tempfile.TemporaryDirectory(prefix="batch-assets-") as folder:
+        with (
+            tempfile.TemporaryDirectory(prefix="batch-assets-") as folder,
+            naming_disk_errors(f"the local scratch folder {folder}"),
+        ):
             yield Path(folder, "table.parquet")
 
     def publish(self, file: Path, asset: str, partition: str | None, generation: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 from contextlib import contextmanager, suppress
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from batch_assets.errors import StoreError
 from batch_assets.storage.protocol import StoredObject
+from batch_assets.storage.scratch import naming_disk_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
 SCRATCH = ".tmp"
 """Folder of unfinished objects, on the same file system; never listed."""
 
@@ -66,7 +65,7 @@ class LocalStore:
         with self._named(path):
             stream = temporary.open("xb", buffering=1 << 20)
         try:
-            with stream:
+            with naming_disk_errors(f"{path} in {self.url}", path), stream:
                 yield stream
                 if not stream.closed:
                     stream.flush()
@@ -75,10 +74,6 @@ class LocalStore:
                     os.fsync(written.fileno())
                 if not self._link(temporary, path):
                     raise StoreError(f"the object {path} exists already in {self.url}", path=path)
-        except OSError as error:
-            if error.errno not in DISK_ERRORS:  # an error of the block, a dropped connection say
-                raise
-            raise StoreError(f"{path} in {self.url} cannot be written: {error.strerror}", path=path) from error
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
