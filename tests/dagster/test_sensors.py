@@ -10,6 +10,7 @@ from dagster._core.scheduler.instigation import InstigatorStatus
 from night_folder import Nights, write_night
 from world import World
 
+from batch_assets.cli import main
 from batch_assets.ledger import Ledger
 from batch_assets.storage.local import LocalStore
 
@@ -125,3 +126,17 @@ def test_a_re_execution_of_a_failed_night_plans_anew(nights: Nights, night_world
     night_world.round(times=4)
     assert len(nights.table("rated", "2025-01-02")) == 1
     assert not _ledger(nights).waits()
+
+
+def test_an_account_without_money_says_so_wherever_a_person_looks(
+    nights: Nights, night_world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nights.emulator.arm("429", operation="batches.create", code="insufficient_quota", times=9)
+    night_world.backfill(["tickets", "summarized"], nights.days)
+    night_world.round(times=2)
+    said = "creating a batch was answered 429"
+    assert f"nothing is sent: {said}" in night_world.ticks("batch_poll")[0].skip_reason
+    assert any(said in str(observed) for observed in night_world.observations("summarized"))
+    main(["status", "--store", str(nights.folder / "store")])
+    assert said in capsys.readouterr().out
+    assert nights.bought == 0
