@@ -84,7 +84,7 @@ def _reasons(
             note = remark(ledger, provider, shard, batch)
             if note:
                 yield f"{note}; sent {ledger.age_seconds(shard.sent_at) / 3600:.1f} h ago"
-        elif shard.state in {State.BLOCKED, State.AMBIGUOUS} and shard.last.reason:
+        elif shard.state in {State.BLOCKED, State.AMBIGUOUS} and shard.last.reason and shard is not block:
             yield shard.last.reason
         deletion = deletion_note(ledger, shard)
         if deletion:

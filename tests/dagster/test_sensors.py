@@ -135,7 +135,9 @@ def test_an_account_without_money_says_so_wherever_a_person_looks(
     night_world.backfill(["tickets", "summarized"], nights.days)
     night_world.round(times=2)
     said = "creating a batch was answered 429"
-    assert f"nothing is sent: {said}" in night_world.ticks("batch_poll")[0].skip_reason
+    tick = night_world.ticks("batch_poll")[0].skip_reason
+    assert f"nothing is sent: {said}" in tick
+    assert tick.count(said) == 1
     assert any(said in str(observed) for observed in night_world.observations("summarized"))
     main(["status", "--store", str(nights.folder / "store")])
     assert said in capsys.readouterr().out
