@@ -192,6 +192,7 @@ BATCHES = [
     ),
     Fault(
         name="both result files gone",
+        needs_result_files=True,
         arm=_arm("result_files_gone"),
         right=ROWS - ONE_SHARD_ROWS,
         why="executed, billed and lost by the provider: buying again is a person's decision",
@@ -214,14 +215,18 @@ BATCHES = [
 ]
 RESULTS = [
     Fault(name="results shuffled (as in every night)"),
-    Fault(name="results duplicated", arm=_arm("duplicated_lines", count=4, times=SHARDS)),
-    Fault(name="results dropped", arm=_arm("dropped_lines", count=4, times=SHARDS)),
-    Fault(name="results foreign", arm=_arm("foreign_lines", count=4, times=SHARDS)),
-    Fault(name="results garbled", arm=_arm("garbled_lines", count=4, times=SHARDS)),
-    Fault(name="results truncated in a line", arm=_arm("truncated", fraction=0.6, times=SHARDS)),
-    Fault(name="results empty", arm=_arm("empty", times=SHARDS)),
-    Fault(name="connection cut in the download", arm=_arm("cut", after_bytes=900, times=SHARDS)),
-    Fault(name="download failing: 500", arm=_arm("500", operation="files.content", times=5)),
+    Fault(name="results duplicated", arm=_arm("duplicated_lines", count=4, times=SHARDS), needs_result_files=True),
+    Fault(name="results dropped", arm=_arm("dropped_lines", count=4, times=SHARDS), needs_result_files=True),
+    Fault(name="results foreign", arm=_arm("foreign_lines", count=4, times=SHARDS), needs_result_files=True),
+    Fault(name="results garbled", arm=_arm("garbled_lines", count=4, times=SHARDS), needs_result_files=True),
+    Fault(
+        name="results truncated in a line", arm=_arm("truncated", fraction=0.6, times=SHARDS), needs_result_files=True
+    ),
+    Fault(name="results empty", arm=_arm("empty", times=SHARDS), needs_result_files=True),
+    Fault(
+        name="connection cut in the download", arm=_arm("cut", after_bytes=900, times=SHARDS), needs_result_files=True
+    ),
+    Fault(name="download failing: 500", arm=_arm("500", operation="files.content", times=5), needs_result_files=True),
 ]
 _STORE = {"provider": "gcs"}
 BUCKET = [
@@ -311,4 +316,5 @@ LINES = [
     if fault.of == subject.faults
     and (not fault.only or subject.name in fault.only)
     and (subject.files or not fault.needs_files)
+    and (subject.result_files or not fault.needs_result_files)
 ]

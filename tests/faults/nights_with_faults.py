@@ -83,6 +83,8 @@ class Fault:
     """What a person must have been told (a pattern): in the tick's summary, the plan's reasons, or a row's error."""
     needs_files: bool = False
     """Only for providers that take input files."""
+    needs_result_files: bool = False
+    """Only for providers whose results are files."""
     spawned: bool = False
     """The emulator runs in a process of its own, which can be killed."""
     on_ambiguous: Literal["hold", "resubmit", "fail"] = "hold"

@@ -40,6 +40,8 @@ class Subject:
     """What the emulator's bill calls it, where that is not the name."""
     files: bool = True
     """Whether requests go up as a file; else they are in the create call."""
+    result_files: bool = True
+    """Whether results are downloaded as a file; else they are in what the provider says of the batch."""
     faults: Literal["batches", "bucket", "realtime"] = "batches"
     """Which faults it has: those of batch APIs, those of a store in a bucket, or those of a host without batches."""
 
@@ -47,6 +49,10 @@ class Subject:
     def bill(self) -> str:
         """Its name in the emulator's bill."""
         return self.emulated or self.name
+
+
+def _gemini(emulator: Controls, *, inline_bytes: int) -> Provider:
+    return GeminiProvider(api_key=KEY, base_url=emulator.gemini_base_url, inline_bytes=inline_bytes, **_QUICK)
 
 
 def _vertex(emulator: Controls, _: Path) -> Provider:
@@ -98,7 +104,15 @@ SUBJECTS = [
     Subject(
         name="gemini",
         model="gemini-3-flash-preview",
-        connect=lambda emulator, _: GeminiProvider(api_key=KEY, base_url=emulator.gemini_base_url, **_QUICK),
+        connect=lambda emulator, _: _gemini(emulator, inline_bytes=0),
+    ),
+    Subject(
+        name="gemini, inline",
+        model="gemini-3-flash-preview",
+        connect=lambda emulator, _: _gemini(emulator, inline_bytes=1_000_000),
+        emulated="gemini",
+        files=False,
+        result_files=False,
     ),
     Subject(name="vertex", model="gemini-3-flash-preview", connect=_vertex),
     Subject(
