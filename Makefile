@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: demo dev test lint bench faults clean
+.PHONY: demo dev test lint bench faults crash clean
 
 # A user's own rows in the place of the sample: make demo INPUT=path.parquet TEXT=column ID=column DAY=column [NIGHTS=3]
 demo dev: export BATCH_ASSETS_INPUT = $(INPUT)
@@ -38,6 +38,10 @@ bench: $(VENV)/installed-dev
 # One night for every fault and provider; fails if a row, or a billed request, is not as it must be.
 faults: $(VENV)/installed-dev
 	@$(BIN)/python tests/faults/matrix.py
+
+# A process killed at every kind of step, with every provider; `make test` has every single step, with one.
+crash: $(VENV)/installed-dev
+	@$(BIN)/pytest -n auto -m thorough $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(VENV) .demo .dev .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info

@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from nights import arm
+
+from batch_assets.emulator import SpawnedEmulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,3 +19,10 @@ def folder() -> Iterator[Path]:
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None, prefix="batch-assets-") as name:
         yield Path(name)
+
+
+@pytest.fixture
+def emulator() -> Iterator[SpawnedEmulator]:
+    with SpawnedEmulator(latency_seconds=0) as emulator:
+        arm(emulator)
+        yield emulator

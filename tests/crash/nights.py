@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from google.api_core.client_options import ClientOptions
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
 from points import PointProvider, Points, PointStore, PointTables
 from pydantic import BaseModel
+from vendors import VENDORS, Account, Running
 
 from batch_assets.engine import AssetSpec, collect, plan_partition, submit_waiting, wait_for
 from batch_assets.ledger import Ledger
 from batch_assets.prompts import Prompt
-from batch_assets.providers.anthropic import AnthropicProvider
-from batch_assets.providers.openai import OpenAIProvider
 from batch_assets.records import Request
 from batch_assets.schema import OutputSchema
+from batch_assets.storage.gcs import GCSStore
 from batch_assets.storage.local import LocalStore
 from batch_assets.tables import TableStore
 from batch_assets.timing import Timing
@@ -31,9 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from batch_assets.emulator.client import Controls
-    from batch_assets.providers.protocol import Provider
+    from batch_assets.storage.protocol import ObjectStore
 
-MODELS = {"openai": "gpt-5-mini", "anthropic": "claude-haiku-4-5"}
 ROWS = 30
 SHARD_REQUESTS = 10
 PARTITION = "2026-11-01"
@@ -73,7 +75,10 @@ class Place:
     url: str
     """Of the emulator."""
     tag: str
-    vendor: Literal["openai", "anthropic"] = "openai"
+    vendor: str = "openai"
+    """One of VENDORS."""
+    bucket: bool = False
+    """The store is in the emulator's bucket."""
     timing: Timing = QUICK
     grace_seconds: float = 0.1
     store_ahead_seconds: float = 0.0
@@ -85,30 +90,36 @@ class Place:
     @property
     def shard_ids(self) -> set[str]:
         """Of every shard that was ever opened, orphans included."""
-        return {path.name for path in self.folder.glob("store/*/accounts/*/shards/*")}
+        paths = [entry.path.split("/") for entry in self._store().list("default/accounts")]
+        return {path[4] for path in paths if path[3] == "shards"}
+
+    def _store(self) -> ObjectStore:
+        if not self.bucket:
+            return LocalStore(self.folder / "store")
+        options = ClientOptions(api_endpoint=Running(self.url).gcs_base_url)
+        client = storage.Client(project="project", credentials=AnonymousCredentials(), client_options=options)
+        return GCSStore("bucket", f"stores/{self.tag}", client)
 
     def ledger(self, points: Points | None = None) -> Ledger:
         ahead = timedelta(seconds=self.store_ahead_seconds)
-        store = PointStore(LocalStore(self.folder / "store"), points or Points(), ahead)
+        store = PointStore(self._store(), points or Points(), ahead)
         return Ledger.open(store, timing=self.timing)
 
     def provider(self, points: Points | None = None) -> PointProvider:
-        key, grace = f"sk-{self.tag}", self.grace_seconds
-        real: Provider
-        if self.vendor == "openai":
-            real = OpenAIProvider(api_key=key, base_url=f"{self.url}/v1", listing_grace_seconds=grace)
-        else:
-            real = AnthropicProvider(api_key=key, base_url=self.url, listing_grace_seconds=grace)
+        account = Account(
+            tag=self.tag, folder=self.folder, emulator=Running(self.url), grace_seconds=self.grace_seconds
+        )
+        real = VENDORS[self.vendor].connect(account)
         return PointProvider(real, points or Points(), replace(real.limits, max_requests=SHARD_REQUESTS))
 
     def spec(self, **settings: object) -> AssetSpec:
         schema = OutputSchema.of(Intent)
         request = Request(
-            model=MODELS[self.vendor],
+            model=VENDORS[self.vendor].model,
+            params=VENDORS[self.vendor].own(self.tag),
             json_schema=schema.json_schema,
             schema_name=schema.name,
             max_output_tokens=200,
-            params={"user": self.tag} if self.vendor == "openai" else {"metadata": {"user_id": self.tag}},
         )
         return AssetSpec(
             asset="queries",

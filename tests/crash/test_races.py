@@ -17,7 +17,6 @@ import pytest
 from nights import (
     QUICK,
     Place,
-    arm,
     begin,
     billed,
     bills,
@@ -36,18 +35,11 @@ from batch_assets.engine import advance_account, poll_account
 from batch_assets.errors import BatchAssetsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 PARTS = 2
 _FAKETIME = [Path(f"/usr/lib/{machine}-linux-gnu/faketime/libfaketime.so.1") for machine in ("x86_64", "aarch64")]
 HERE = Path(__file__).parent
-
-
-@pytest.fixture
-def emulator() -> Iterator[SpawnedEmulator]:
-    with SpawnedEmulator(latency_seconds=0) as emulator:
-        arm(emulator)
-        yield emulator
 
 
 def place_in(folder: Path, emulator: SpawnedEmulator, tag: str) -> Place:
