@@ -66,7 +66,7 @@ def step_name(path: str, data: bytes = b"") -> str:
     parts = path.split("/")
     if "journal" in parts:
         return f"journal {json.loads(data)['state']}"
-    known = ("plans", "drafts", "open", "batches", "lease", "waits", "files", "spec.json")
+    known = ("plans", "drafts", "open", "batches", "lease", "waits", "files", "spec.json", "calibrations")
     kind = next((one for one in known if one in parts), parts[-1])
     leaf = parts[-1].split("-")[0].split(".")
     detail = leaf[1] if kind == "open" and "assets" not in parts and "accounts" not in parts else ""

@@ -7,8 +7,6 @@ import pytest
 if TYPE_CHECKING:
     from batch_assets.emulator import Emulator
 
-pytest.register_assert_rewrite("batch_assets.provider_contract")
-
 
 @pytest.fixture
 def emulator(batch_emulator: Emulator) -> Emulator:
