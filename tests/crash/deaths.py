@@ -60,14 +60,12 @@ def nights_with_a_death(name: str, places: dict[Point, Place]) -> dict[Point, li
     return ends
 
 
-def is_right(
-    place: Place, all_bills: dict[str, dict[str, int]], name: str, expected: list[dict[str, object]], again: int = 0
-) -> bool:
-    """Whether the table is that of a calm night, each of its requests was billed, and at most `again` of them twice."""
+def is_right(place: Place, all_bills: dict[str, dict[str, int]], name: str, expected: list[dict[str, object]]) -> bool:
+    """Whether the table is that of a calm night, each of its requests was billed, and none twice."""
     bill = billed(place, all_bills)
     needed = {custom_id.partition("-")[2] for custom_id in place.table["batch_custom_id"].to_pylist()}
-    paid = sum(bill.values()) - len(bill) <= again and len(bill) in REQUESTS[name] and needed <= set(bill)
-    return paid and table_rows(place, name) == expected
+    once = set(bill.values()) == {1} and len(bill) in REQUESTS[name] and needed <= set(bill)
+    return once and table_rows(place, name) == expected
 
 
 def table_rows(place: Place, name: str) -> list[dict[str, object]]:
@@ -91,7 +89,7 @@ def of_provider(point: Point) -> bool:
 
 
 def deaths_of_each_kind(
-    emulator: SpawnedEmulator, folder: Path, wanted: Callable[[Point], bool], *, again: int = 0, **settings: Any
+    emulator: SpawnedEmulator, folder: Path, wanted: Callable[[Point], bool], **settings: Any
 ) -> tuple[dict[Point, list[int]], dict[Point, Any]]:
     """How the processes ended for each point, and what of them is not as it must be."""
     warm_up(folder, emulator)
@@ -108,6 +106,6 @@ def deaths_of_each_kind(
     wrong = {
         point: (ends[point], sorted(billed(place, all_bills).values()))
         for point, place in places.items()
-        if ends[point][-1] != 0 or not is_right(place, all_bills, "one", expected, again=again)
+        if ends[point][-1] != 0 or not is_right(place, all_bills, "one", expected)
     }
     return ends, wrong
