@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: demo dev test lint bench faults crash clean
+.PHONY: demo dev test lint bench faults crash browser screenshots clean
 
 # A user's own rows in the place of the sample: make demo INPUT=path.parquet TEXT=column ID=column DAY=column [NIGHTS=3]
 demo dev: export BATCH_ASSETS_INPUT = $(INPUT)
@@ -41,7 +41,15 @@ faults: $(VENV)/installed-dev
 
 # A process killed at every kind of step, with every provider; `make test` has every single step, with one.
 crash: $(VENV)/installed-dev
-	@$(BIN)/pytest -n auto -m thorough $(PYTEST_ARGS)
+	@$(BIN)/pytest -n auto -m thorough tests/crash $(PYTEST_ARGS)
+
+# A backfill launched and looked at in Dagster's UI. Needs Debian's package chromium.
+browser: $(VENV)/installed-dev
+	@$(BIN)/python -m pytest -m thorough tests/browser
+
+# The same, keeping the pictures of the docs.
+screenshots: $(VENV)/installed-dev
+	@BATCH_ASSETS_SCREENSHOTS=docs/images $(BIN)/python -m pytest -m thorough tests/browser
 
 clean:
 	rm -rf $(VENV) .demo .dev .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -59,7 +60,7 @@ def landing_metadata(
         "dagster/column_lineage": lineage,
         "dagster/column_schema": TableSchema(
             columns=[
-                TableColumn(name=name, type=kind, description=description or None)
+                TableColumn(name=name, type=_shown(kind), description=description or None)
                 for name, kind, description in landing.columns
             ]
         ),
@@ -129,6 +130,11 @@ def _outcomes(landing: Landing) -> dict[str, Any]:
 
 def _fingerprint(output_schema: dict[str, Any]) -> str:
     return hashlib.sha256(orjson.dumps(output_schema, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+def _shown(kind: str) -> str:
+    """A type as people read it: Arrow calls a categorical column `dictionary<values=string, indices=int32, ...>`."""
+    return re.sub(r"dictionary<values=(\w+),[^>]*>", r"\1 (categorical)", kind)
 
 
 def _usd(amount: Decimal | None) -> float | None:

@@ -159,6 +159,8 @@ def test_figures_of_one_night(runs: Runs) -> None:
     assert "Where is card" not in str(figures)
     columns = {column.name: column.description for column in figures["dagster/column_schema"].columns}
     assert columns["intent"] == "What it is about"
+    types = {column.name: column.type for column in figures["dagster/column_schema"].columns}
+    assert (types["text"], types["batch_outcome"]) == ("string", "string (categorical)")
     assert columns["batch_error"] == "Why it did not succeed"
     assert "](https://platform.openai.com/batches/" in figures["batches"]
     origin = {
