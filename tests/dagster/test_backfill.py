@@ -135,7 +135,7 @@ def test_a_canceled_backfill_cancels_its_batches_and_leaves_those_that_others_wa
 
 
 def test_a_run_for_each_partition(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NIGHTS_POLICY", "each")
+    monkeypatch.setenv("NIGHTS_AT_ONCE", "1")
     with nights.world() as opened:
         backfill = opened.backfill(["tickets", "summarized", "classified"], nights.days)
         for _ in range(3):

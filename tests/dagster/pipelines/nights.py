@@ -14,9 +14,8 @@ from batch_assets.dagster import BatchChecks, BatchStore, OpenAIBatchResource, U
 FOLDER = Path(__file__).parent
 DAYS = dg.DailyPartitionsDefinition("2025-01-01", end_date="2025-02-01")
 RATED = os.environ.get("NIGHTS_RATED", "rated")
-WHOLE_RANGE = (
-    dg.BackfillPolicy.multi_run(1) if os.environ.get("NIGHTS_POLICY") == "each" else dg.BackfillPolicy.single_run()
-)
+AT_ONCE = os.environ.get("NIGHTS_AT_ONCE")
+WHOLE_RANGE = dg.BackfillPolicy.multi_run(int(AT_ONCE)) if AT_ONCE else dg.BackfillPolicy.single_run()
 
 
 class Intent(BaseModel):
