@@ -49,7 +49,7 @@ browser: $(VENV)/installed-dev
 
 # The same, keeping the pictures of the docs.
 screenshots: $(VENV)/installed-dev
-	@BATCH_ASSETS_SCREENSHOTS=docs/images $(BIN)/python -m pytest -m thorough tests/browser
+	@SCREENSHOTS=docs/images $(BIN)/python -m pytest -m thorough tests/browser
 
 clean:
 	rm -rf $(VENV) .demo .dev .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info

@@ -27,7 +27,7 @@ from batch_assets.dagster import (
     batch_definitions,
 )
 from batch_assets.emulator import SpawnedEmulator
-from batch_assets.engine import advance_account, poll_account
+from batch_assets.engine import advance_account
 from batch_assets.storage.local import LocalStore
 
 if TYPE_CHECKING:
@@ -135,9 +135,7 @@ class Deployment:
         """Let the batches end, harvest them, land the tables, end the waits."""
         self.emulator.advance(_DAY)
         for name in MODELS:
-            provider = resources[name].provider(name)
-            while poll_account(store.ledger(), provider).open:  # the emulator needs a while for so many
-                advance_account(store.ledger(), provider)
+            advance_account(store.ledger(), resources[name].provider(name))
         for name in MODELS:
             self.night(name, "0000", f"{nights - 1:04}")
         for wait in store.ledger().waits():

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from batch_assets.emulator import SpawnedEmulator
+from batch_assets.samples import KEYS
 from examples.dagster_api import DagsterApi
 from examples.processes import LOOPBACK, dagster_dev, free_port, make_home, stop
 
@@ -35,7 +36,13 @@ def dagster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip(f"there is no {CHROMIUM}: install Debian's package chromium to run the tests in a browser")
     folder = tmp_path_factory.mktemp("dev")
     port = free_port()
-    with SpawnedEmulator(folder / "emulator", latency_seconds=6) as emulator, (folder / "log").open("wb") as log:
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        SpawnedEmulator(folder / "emulator", latency_seconds=6) as emulator,
+        (folder / "log").open("wb") as log,
+    ):
+        for name in [name for name in os.environ if name in KEYS.values() or name.startswith("BATCH_ASSETS_")]:
+            environment.delenv(name)  # with a key the example goes to the provider itself, and costs money
         process = dagster_dev(make_home(folder / "home"), port=port, emulator_url=emulator.url, log=log)
         try:
             api = DagsterApi(f"http://{LOOPBACK}:{port}")

@@ -1,6 +1,6 @@
 """A person clicks: launches a backfill, watches it wait for the provider, and looks at what came out.
 
-With BATCH_ASSETS_SCREENSHOTS=FOLDER the pictures of the docs are taken on the way (`make screenshots`).
+With SCREENSHOTS=FOLDER the pictures of the docs are taken on the way (`make screenshots`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WAITING_MS = 180_000
 
 def picture(page: Page, name: str) -> None:
     """Keep what is to be seen, in 256 colours."""
-    folder = os.environ.get("BATCH_ASSETS_SCREENSHOTS")
+    folder = os.environ.get("SCREENSHOTS")
     if folder:
         page.wait_for_timeout(1500)  # what moves comes to rest
         shot = Image.open(BytesIO(page.screenshot()))
@@ -67,7 +67,8 @@ def test_a_backfill_by_clicking(page: Page) -> None:
     picture(page, "backfill-succeeded")
 
     page.goto(f"/assets/{ASSET}?view=overview")
-    expect(page.get_by_text("1: can wait, 5: money is being lost now").first).to_be_visible()  # a column's description
+    expect(page.get_by_text("urgency", exact=True).first).to_be_visible()
+    expect(page.get_by_text("1: can wait, 5: money is being lost now").first).to_be_visible()
     expect(page.get_by_text("batch_assets/cost_usd").first).to_be_visible()
     page.get_by_role("button", name="Plots").click()
     expect(page.locator("canvas").first).to_be_visible()
@@ -78,6 +79,7 @@ def test_a_backfill_by_clicking(page: Page) -> None:
     page.goto(f"/assets/{ASSET}?view=checks")
     for check in CHECKS:
         expect(page.get_by_text(check).first).to_be_visible()
+    expect(page.get_by_text("Succeeded", exact=True)).to_have_count(len(CHECKS))
     page.get_by_text(CHECKS[1]).first.click()
     expect(page.get_by_text(re.compile("rows succeeded")).first).to_be_visible()
     picture(page, "checks")
