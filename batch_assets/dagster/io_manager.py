@@ -15,7 +15,16 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
-from dagster import ConfigurableIOManager, InitResourceContext, InputContext, OutputContext, TableColumn, TableSchema
+from dagster import (
+    ConfigurableIOManager,
+    InitResourceContext,
+    InputContext,
+    OutputContext,
+    StaticPartitionsDefinition,
+    TableColumn,
+    TableSchema,
+    TimeWindowPartitionsDefinition,
+)
 from dagster import io_manager as dagster_io_manager
 from pydantic import Field, PrivateAttr
 
@@ -120,7 +129,7 @@ class ParquetIOManager(ConfigurableIOManager):
     def _files(self, context: InputContext) -> dict[str | None, str]:
         store = self.table_store()
         asset = "/".join(context.asset_key.path)
-        partitions = list(context.asset_partition_keys) if context.has_asset_partitions else [None]
+        partitions: list[str | None] = [*_in_order(context)] if context.has_asset_partitions else [None]
         files = {partition: store.file(asset, partition) for partition in partitions}
         missing = [partition for partition in partitions if not store.exists(asset, partition)]
         if 0 < len(missing) < len(files) and (_asks_for_all(context, partitions) or _may_miss(context)):
@@ -140,6 +149,15 @@ class ParquetIOManager(ConfigurableIOManager):
 def store_tables(context: InitResourceContext) -> ParquetIOManager:
     """The IO manager over the folder of tables of the BatchStore."""
     return ParquetIOManager.over(getattr(context.resources, STORE_KEY).table_store())
+
+
+def _in_order(context: InputContext) -> list[str]:
+    """The partitions to load, in their definition's order: of static ones Dagster gives a set."""
+    definition, keys = context.asset_partitions_def, list(context.asset_partition_keys)
+    if isinstance(definition, StaticPartitionsDefinition):
+        places = {key: place for place, key in enumerate(definition.get_partition_keys())}
+        return sorted(keys, key=places.__getitem__)
+    return keys if isinstance(definition, TimeWindowPartitionsDefinition) else sorted(keys)
 
 
 def _asks_for_all(context: InputContext, partitions: Sequence[str | None]) -> bool:
