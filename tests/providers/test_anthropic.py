@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import anthropic
 import orjson
 import pydantic
 import pytest
@@ -121,11 +122,20 @@ def test_what_anthropic_refuses_is_refused_before(provider: AnthropicProvider) -
     for request, words in (
         (Request(model=MODEL, endpoint="embeddings", max_output_tokens=5), "`chat` only"),
         (Request(model=MODEL), "`max_output_tokens` is not set"),
-        (Request(model=MODEL, max_output_tokens=5, params={"temperature": 0}), "2026-10-21"),
         (Request(model=MODEL, max_output_tokens=5, params={"system": "x"}), "set `system`"),
     ):
         with pytest.raises(ConfigError, match=words):
             provider.check(request)
+
+
+@pytest.mark.parametrize("param", ["temperature", "top_p", "top_k"])
+def test_sampling_is_refused_by_the_api_version_of_sdk_2_alone(provider: AnthropicProvider, param: str) -> None:
+    request = Request(model=MODEL, max_output_tokens=5, params={param: 1})
+    if int(anthropic.__version__.split(".")[0]) < 2:  # it speaks 2023-06-01, which takes them
+        assert provider.check(request) is None  # type: ignore[func-returns-value]
+        return
+    with pytest.raises(ConfigError, match=f"'{param}', which the API version 2026-10-21"):
+        provider.check(request)
 
 
 def test_sixteen_unions_and_one_more(provider: AnthropicProvider, emulator: Emulator) -> None:

@@ -51,7 +51,6 @@ def test_requests_that_no_batch_takes(name: str) -> None:
     ("name", "said", "request_"),
     [
         ("anthropic", "`max_output_tokens`", {"max_output_tokens": None}),
-        ("anthropic", "'temperature', which the API version 2026-10-21", {"params": {"temperature": 0}}),
         ("anthropic", "service_tier='flex'.*`standard_only`", {"params": {"service_tier": "flex"}}),
         ("anthropic", "'speed'.*refuses", {"params": {"speed": "fast"}}),
         ("anthropic", "`chat` only", {"endpoint": "embeddings"}),
