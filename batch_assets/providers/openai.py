@@ -229,12 +229,13 @@ class OpenAIProvider:
     ) -> str:
         """Create the batch, once: by default the SDK sends a create again after a lost reply, and pays twice."""
         once = self._client.with_options(max_retries=0, timeout=timeout_seconds)
+        stamped: dict[str, Any] = {"metadata": {STAMP: stamp}} if self.dialect.metadata else {}
         try:
             batch = once.batches.create(
                 input_file_id=input_file or "",
                 endpoint=self.dialect.urls[request.endpoint],  # type: ignore[arg-type]  # one of the SDK's literals
                 completion_window=self.limits.completion_window,  # type: ignore[arg-type]  # some hosts take others
-                metadata={STAMP: stamp} if self.dialect.metadata else openai.omit,
+                **stamped,
             )
         except openai.APIStatusError as error:
             raise creating_error(self._answer("creating a batch", error)) from error
