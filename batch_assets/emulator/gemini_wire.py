@@ -13,20 +13,20 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from batch_assets.emulator import breakage, gemini_inline
-from batch_assets.emulator.batches import Batch, Phase, Problem
+from batch_assets.emulator import gemini_inline, google_calls
+from batch_assets.emulator.batches import Batch, Phase
 from batch_assets.emulator.emulation import Emulation
-from batch_assets.emulator.faults import HEADER, Fault, Stage, from_header
+from batch_assets.emulator.faults import Fault
 from batch_assets.emulator.gemini_batches import BatchCalls, GeminiLimits
-from batch_assets.emulator.gemini_errors import GoogleRefused, error_body, google_refusal
+from batch_assets.emulator.gemini_errors import GoogleRefused, error_body
 from batch_assets.emulator.gemini_files import FileCalls
 from batch_assets.emulator.gemini_replies import reply
+from batch_assets.emulator.google_calls import failed, no_such_url, problems_of
 from batch_assets.emulator.lines import LineFile
 from batch_assets.emulator.wire import Result, Strike, Verdict, fingerprint_of
 
 PREFIX = "/gemini"
 VERSIONS = ("v1beta", "v1")
-_MOST_PROBLEMS = 100
 _RESULTS_LIVE_SECONDS = 42 * 86_400.0
 
 Handler = Callable[["Call"], Awaitable[Response]]
@@ -85,38 +85,13 @@ class GeminiWire:
             for version in VERSIONS
             for method, path, operation, handler in table
         ]
-        return [*routes, Route(PREFIX + "/{rest:path}", _no_such_url, methods=["GET", "POST", "DELETE"])]
+        return [*routes, Route(PREFIX + "/{rest:path}", no_such_url, methods=["GET", "POST", "DELETE"])]
 
     def _endpoint(self, operation: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         """Authenticate, let faults strike, answer."""
-        emulation = self._emulation
-
-        async def endpoint(request: Request) -> Response:
-            if (refusal := _unauthenticated(request)) is not None:
-                return refusal
-            try:
-                call = Call(request, _asked(request, operation))
-
-                async def work() -> Response:
-                    try:
-                        return await handler(call)
-                    except GoogleRefused as refused:
-                        return refused.response()
-
-                return await breakage.perform(
-                    emulation.faults.take(self.provider, Stage.CALL, operation, call.asked),
-                    request,
-                    work,
-                    refusal=google_refusal,
-                    clock=emulation.clock,
-                    stopping=lambda: emulation.stopping,
-                )
-            except GoogleRefused as refused:
-                return refused.response()
-            except ClientDisconnect:
-                return Response(status_code=499)  # nobody reads it
-
-        return endpoint
+        return google_calls.endpoint(
+            self._emulation, self.provider, operation, handler, call_of=Call, authenticate=_unauthenticated
+        )
 
     # -- limits --------------------------------------------------------------------------------------------------
 
@@ -133,18 +108,12 @@ class GeminiWire:
     def validate(self, batch: Batch, lines: LineFile) -> Verdict:
         """Unverified: what a batch looks at before it starts, and in which words it complains."""
         if batch.fate == "validation_failed":
-            return _failed(batch.fate_params["message"], batch.fate_params["code"])
+            return failed(batch.fate_params["message"], batch.fate_params["code"])
         if batch.fate == "token_limit_exceeded":
-            return _failed("Quota exceeded for enqueued tokens.", "resource_exhausted")
+            return failed("Quota exceeded for enqueued tokens.", "resource_exhausted")
         if message := self._objection(batch, lines):
-            return _failed(message)
-        problems = []
-        for number, raw in enumerate(lines, start=1):
-            if not _is_request(raw):
-                problems.append(Problem(code="invalid", message=f"Line {number} is no request.", line=number))
-                if len(problems) >= _MOST_PROBLEMS:
-                    break
-        return Verdict(problems=problems, model=str(batch.wire["model"]).removeprefix("models/"))
+            return failed(message)
+        return Verdict(problems=problems_of(lines), model=str(batch.wire["model"]).removeprefix("models/"))
 
     def _objection(self, batch: Batch, lines: LineFile) -> str | None:
         """What is wrong with the input as a whole."""
@@ -185,18 +154,6 @@ class GeminiWire:
         return "application/jsonl", "responses.jsonl", self._emulation.clock.now() + _RESULTS_LIVE_SECONDS
 
 
-def _is_request(raw: bytes) -> bool:
-    try:
-        line = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(line, dict) and isinstance(line.get("request"), dict)
-
-
-def _failed(message: str, code: str = "invalid") -> Verdict:
-    return Verdict(problems=[Problem(code=code, message=message)])
-
-
 def _unauthenticated(request: Request) -> Response | None:
     """The answer to a call without a key, or with one that begins with `sk-invalid`: a 400, as Google's is."""
     key = request.headers.get("x-goog-api-key") or request.query_params.get("key", "")
@@ -209,14 +166,3 @@ def _unauthenticated(request: Request) -> Response | None:
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
     body["error"]["details"] = [{**info, "domain": "googleapis.com"}]
     return JSONResponse(body, status_code=400)
-
-
-def _asked(request: Request, operation: str) -> list[Fault]:
-    try:
-        return from_header(request.headers.get(HEADER, ""), operation)
-    except ValueError as error:
-        raise GoogleRefused(400, f"{HEADER}: {error}") from None
-
-
-async def _no_such_url(request: Request) -> Response:
-    return GoogleRefused(404, f"The requested URL {request.url.path} was not found.").response()

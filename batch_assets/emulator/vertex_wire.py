@@ -12,17 +12,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from batch_assets.emulator import breakage
-from batch_assets.emulator.batches import Batch, Phase, Problem
+from batch_assets.emulator import google_calls
+from batch_assets.emulator.batches import Batch, Phase
 from batch_assets.emulator.emulation import Emulation
-from batch_assets.emulator.faults import HEADER, Fault, Stage, from_header
+from batch_assets.emulator.faults import Fault
 from batch_assets.emulator.gcs_objects import Buckets
-from batch_assets.emulator.gemini_errors import GoogleRefused, google_refusal
+from batch_assets.emulator.gemini_errors import GoogleRefused
 from batch_assets.emulator.gemini_replies import reply
+from batch_assets.emulator.google_calls import failed, no_such_url, problems_of
 from batch_assets.emulator.lines import LineFile
 from batch_assets.emulator.vertex_jobs import JobCalls, output_directory
 from batch_assets.emulator.vertex_limits import VertexLimits
@@ -30,7 +31,6 @@ from batch_assets.emulator.wire import Result, Strike, Verdict, fingerprint_of
 
 PREFIX = "/vertex"
 VERSIONS = ("v1beta1", "v1")
-_MOST_PROBLEMS = 100
 
 Handler = Callable[["Call"], Awaitable[Response]]
 
@@ -69,37 +69,13 @@ class VertexWire:
             for version in VERSIONS
             for method, path, operation, handler in table
         ]
-        return [*routes, Route(PREFIX + "/{rest:path}", _no_such_url, methods=["GET", "POST", "DELETE"])]
+        return [*routes, Route(PREFIX + "/{rest:path}", no_such_url, methods=["GET", "POST", "DELETE"])]
 
     def _endpoint(self, operation: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         """Authenticate, let faults strike, answer."""
-        emulation = self._emulation
-
-        async def endpoint(request: Request) -> Response:
-            try:
-                _authenticate(request)
-                call = Call(request, _asked(request, operation))
-
-                async def work() -> Response:
-                    try:
-                        return await handler(call)
-                    except GoogleRefused as refused:
-                        return refused.response()
-
-                return await breakage.perform(
-                    emulation.faults.take(self.provider, Stage.CALL, operation, call.asked),
-                    request,
-                    work,
-                    refusal=google_refusal,
-                    clock=emulation.clock,
-                    stopping=lambda: emulation.stopping,
-                )
-            except GoogleRefused as refused:
-                return refused.response()
-            except ClientDisconnect:
-                return Response(status_code=499)  # nobody reads it
-
-        return endpoint
+        return google_calls.endpoint(
+            self._emulation, self.provider, operation, handler, call_of=Call, authenticate=_authenticate
+        )
 
     # -- limits --------------------------------------------------------------------------------------------------
 
@@ -116,18 +92,12 @@ class VertexWire:
     def validate(self, batch: Batch, lines: LineFile) -> Verdict:
         """Unverified: what a job looks at before it starts, and in which words it complains."""
         if batch.fate == "validation_failed":
-            return _failed(batch.fate_params["message"], batch.fate_params["code"])
+            return failed(batch.fate_params["message"], batch.fate_params["code"])
         if batch.fate == "token_limit_exceeded":
-            return _failed("Quota exceeded for batch prediction tokens in the queue.", "resource_exhausted")
+            return failed("Quota exceeded for batch prediction tokens in the queue.", "resource_exhausted")
         if message := self._objection(batch, lines):
-            return _failed(message)
-        problems = []
-        for number, raw in enumerate(lines, start=1):
-            if not _is_request(raw):
-                problems.append(Problem(code="invalid", message=f"Line {number} is no request.", line=number))
-                if len(problems) >= _MOST_PROBLEMS:
-                    break
-        return Verdict(problems=problems, model=str(batch.wire["model"]).rpartition("/")[2])
+            return failed(message)
+        return Verdict(problems=problems_of(lines), model=str(batch.wire["model"]).rpartition("/")[2])
 
     def _objection(self, batch: Batch, lines: LineFile) -> str | None:
         """What is wrong with the input as a whole."""
@@ -192,18 +162,6 @@ def _source(batch: Batch) -> str:
     return uri
 
 
-def _is_request(raw: bytes) -> bool:
-    try:
-        line = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(line, dict) and isinstance(line.get("request"), dict)
-
-
-def _failed(message: str, code: str = "invalid") -> Verdict:
-    return Verdict(problems=[Problem(code=code, message=message)])
-
-
 def _authenticate(request: Request) -> None:
     """Any token will do, but for `sk-invalid...`; any project, but for `nonexistent...`."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
@@ -216,14 +174,3 @@ def _authenticate(request: Request) -> None:
             "Permission 'aiplatform.batchPredictionJobs.list' denied on resource "
             f"'//aiplatform.googleapis.com/projects/{project}/locations/{location}' (or it may not exist).",
         )
-
-
-def _asked(request: Request, operation: str) -> list[Fault]:
-    try:
-        return from_header(request.headers.get(HEADER, ""), operation)
-    except ValueError as error:
-        raise GoogleRefused(400, f"{HEADER}: {error}") from None
-
-
-async def _no_such_url(request: Request) -> Response:
-    return GoogleRefused(404, f"The requested URL {request.url.path} was not found.").response()
