@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,11 @@ from batch_assets.emulator import Emulator
 
 
 @pytest.fixture
-def shell(tmp_path: Path, batch_emulator: Emulator) -> Shell:
-    return Shell(tmp_path, batch_emulator)
+def shell(tmp_path: Path, batch_emulator: Emulator) -> Iterator[Shell]:
+    """Its commands can be interrupted, also where a shell has started these tests with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a command inherits only that it is ignored
+    yield Shell(tmp_path, batch_emulator)
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

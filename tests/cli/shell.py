@@ -77,7 +77,10 @@ class Shell:
 
     @staticmethod
     def end(process: subprocess.Popen[str]) -> Answer:
-        stdout, stderr = process.communicate(timeout=60)
+        try:
+            stdout, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()  # one that hangs must not disturb the tests after this one
         return Answer(status=process.returncode, stdout=stdout, stderr=stderr)
 
     @property

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -135,10 +133,6 @@ def test_killed_in_the_middle_and_started_again_it_pays_nothing_twice(shell: She
     first = shell.start(*shell.arguments())
     wait_until_submitted(shell.folder / "store")
     first.send_signal(number)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        first.wait(20)
-    if first.poll() is None:
-        first.send_signal(number)  # Python drops an interrupt that reaches it in a destructor
     said = Shell.end(first)
     if number is signal.SIGKILL:
         assert said.status == -signal.SIGKILL
