@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: demo dev test lint bench faults crash browser screenshots clean
+.PHONY: demo dev test lint bench faults crash matrix browser screenshots clean
 
 # A user's own rows in the place of the sample: make demo INPUT=path.parquet TEXT=column ID=column DAY=column [NIGHTS=3]
 demo dev: export BATCH_ASSETS_INPUT = $(INPUT)
@@ -43,6 +43,10 @@ faults: $(VENV)/installed-dev
 crash: $(VENV)/installed-dev
 	@$(BIN)/pytest -n auto -m thorough tests/crash $(PYTEST_ARGS)
 
+# Backfills with the oldest Dagster that is promised, with the last before the hold and with the newest; the oldest SDKs.
+matrix: $(VENV)/installed-dev
+	@$(BIN)/python tests/matrix.py $(MATRIX)
+
 # A backfill launched and looked at in Dagster's UI. Needs Debian's package chromium.
 browser: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -m thorough tests/browser
@@ -52,7 +56,7 @@ screenshots: $(VENV)/installed-dev
 	@SCREENSHOTS=docs/images $(BIN)/python -m pytest -m thorough tests/browser
 
 clean:
-	rm -rf $(VENV) .demo .dev .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .demo .dev .matrix .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

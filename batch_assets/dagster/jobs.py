@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dagster import Config, JobDefinition, OpExecutionContext, build_resources, job, op
+from dagster import AssetKey, Config, DagsterInstance, JobDefinition, OpExecutionContext, build_resources, job, op
 from dagster import in_process_executor as in_process
 from pydantic import Field
 
+from batch_assets.dagster.hold import fail_given_up
 from batch_assets.dagster.parking import ABANDONED_TAG
 from batch_assets.dagster.providers import BatchProviderResource
 from batch_assets.dagster.store import STORE_KEY, BatchStore
 from batch_assets.dagster.waiting import end_waits
 from batch_assets.engine import advance_account
 from batch_assets.errors import ConfigError
+from batch_assets.records import Wait
 
 ADVANCE_JOB = "batch_advance"
 CANCEL_JOB = "batch_cancel"
@@ -93,19 +95,26 @@ def cancel_job(providers: Mapping[str, BatchProviderResource], store: BatchStore
             )
         wanted = {ref for wait in waits if wait not in unwanted for ref in wait.plans}
         names = {ledger.plan(ref).provider for wait in unwanted for ref in wait.plans if ref.generation > 0}
+        if missing := sorted(names - set(providers)):
+            raise ConfigError(f"the plan was sent to {missing[0]!r}, which is no resource now: {sorted(providers)}")
+        for wait in unwanted:  # before it ends: what is cut off here is done again by the next batch_cancel
+            _tell_dagster(context.instance, wait, f"canceled by run {context.run.run_id}")
         for name in sorted(names):
-            if name not in providers:
-                raise ConfigError(f"the plan was sent to {name!r}, which is no resource now: {sorted(providers)}")
             with build_resources({name: providers[name]}, instance=context.instance) as resources:
                 plans = end_waits(ledger, getattr(resources, name).provider(name), unwanted, wanted)
             context.log.info(f"{name}: {plans} plan(s) canceled")
         for wait in unwanted:
             ledger.end_wait(wait.wait_id)
-            if context.instance.has_run(wait.run_id):
-                context.instance.add_run_tags(wait.run_id, {ABANDONED_TAG: f"canceled by run {context.run.run_id}"})
 
     @job(name=CANCEL_JOB, executor_def=in_process, description=cancel_job.__doc__)
     def batch_cancel() -> None:
         cancel()
 
     return batch_cancel
+
+
+def _tell_dagster(instance: DagsterInstance, wait: Wait, why: str) -> None:
+    run = instance.get_run_by_id(wait.run_id)
+    if run is not None:
+        instance.add_run_tags(run.run_id, {ABANDONED_TAG: why})
+        fail_given_up(instance, run, AssetKey.from_user_string(wait.asset), f"{wait.asset} was {why}")

@@ -1,5 +1,6 @@
 """One night in one process: run_night, wait_seconds, and what is said where nothing would resume a parked run."""
 
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pytest
+from dagster._daemon.types import DaemonHeartbeat
 from dagster_gcp import GCSResource
 from pydantic import BaseModel
 
@@ -100,11 +102,12 @@ def test_where_nothing_would_resume_it_nothing_is_sent(batch_emulator: Emulator,
     with pytest.raises(dg.Failure, match=r"lives in memory.*Nothing was sent.*wait_seconds"):
         _materialize(classified, tmp_path / "a")
     (tmp_path / "home").mkdir()
-    with (
-        dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance,
-        pytest.raises(dg.Failure, match="daemon is not running"),
-    ):
-        _materialize(classified, tmp_path / "b", instance=instance)
+    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+        for beat in (None, time.time() - 601):  # it never ran; it ran, and stopped ten minutes ago
+            if beat is not None:
+                instance.add_daemon_heartbeat(DaemonHeartbeat(beat, "SENSOR", None, None))
+            with pytest.raises(dg.Failure, match="daemon is not running"):
+                _materialize(classified, tmp_path / "b", instance=instance)
     assert not list(batch_emulator.bill().values()) or not batch_emulator.bill()["openai"]["requests"]
 
 
