@@ -42,6 +42,8 @@ MODELS = {
     "mistral": "mistral-small-latest",
     "openai": "gpt-5-mini",
 }
+SHARES = {"anthropic": 0.3, "gemini": 0.1, "mistral": 0.3, "openai": 0.3}
+"""Of the open batches; Gemini documents a limit of 100 at a time."""
 _DAY = 90_000.0
 _CALLS: Counter[str] = Counter()
 
@@ -131,13 +133,13 @@ class Deployment:
             runs=len(found.run_requests or ()),
         )
 
-    def settle(self, store: BatchStore, resources: Mapping[str, Any], nights: int) -> None:
+    def settle(self, store: BatchStore, resources: Mapping[str, Any], nights: Mapping[str, int]) -> None:
         """Let the batches end, harvest them, land the tables, end the waits."""
         self.emulator.advance(_DAY)
         for name in MODELS:
             advance_account(store.ledger(), resources[name].provider(name))
-        for name in MODELS:
-            self.night(name, "0000", f"{nights - 1:04}")
+        for name, count in nights.items():
+            self.night(name, "0000", f"{count - 1:04}")
         for wait in store.ledger().waits():
             store.ledger().end_wait(wait.wait_id)
 
@@ -186,8 +188,10 @@ def main(open_batches: int = 1_000, few: int = 10) -> None:
     """Print a table of the ticks."""
     warnings.simplefilter("ignore")
     logging.disable(logging.INFO)
-    each = open_batches // len(MODELS)
-    table = Table(title=f"ticks; four providers, {each} batches each", title_justify="left")
+    nights = {name: round(open_batches * share) for name, share in SHARES.items()}
+    most = max(nights.values())
+    each = ", ".join(f"{name} {count}" for name, count in nights.items())
+    table = Table(title=f"ticks; {open_batches:,} batches: {each}", title_justify="left")
     for column in (
         "open batches",
         "settled nights",
@@ -213,14 +217,14 @@ def main(open_batches: int = 1_000, few: int = 10) -> None:
         folder = Path(name)
         for settled in (0, open_batches):
             (folder / str(settled)).mkdir()
-            with deployment(folder / str(settled), emulator, each) as (deployed, resources):
+            with deployment(folder / str(settled), emulator, most) as (deployed, resources):
                 store = resources["batch_store"]
                 if settled:
-                    for provider in MODELS:
-                        deployed.night(provider, "0000", f"{each - 1:04}")
+                    for provider, count in nights.items():
+                        deployed.night(provider, "0000", f"{count - 1:04}")
                     measured(deployed, open_batches, 0)
-                    deployed.settle(store, resources, each)
-                deployed.night("openai", f"{each:04}", f"{each + few - 1:04}")
+                    deployed.settle(store, resources, nights)
+                deployed.night("openai", f"{most:04}", f"{most + few - 1:04}")
                 measured(deployed, few, settled)
     Console(width=140).print(table)
 

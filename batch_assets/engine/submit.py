@@ -42,11 +42,17 @@ def submit_waiting(ledger: Ledger, provider: Provider, *, log: Callable[[str], N
 
 
 def send_admitted(
-    ledger: Ledger, provider: Provider, shards: list[Shard], lease: Lease, *, log: Callable[[str], None]
+    ledger: Ledger,
+    provider: Provider,
+    shards: list[Shard],
+    lease: Lease,
+    *,
+    left: bool = False,
+    log: Callable[[str], None],
 ) -> int:
     """Send the admitted ones of an account's open shards. Stops at the first sign that the account cannot go on."""
     sent = 0
-    for shard in sendable(ledger, provider, shards):
+    for shard in sendable(ledger, provider, shards, left=left):
         if unwanted(ledger, shard) is not None:
             continue  # the next advance closes it
         lease.renew()
@@ -65,11 +71,19 @@ def send_admitted(
     return sent
 
 
-def sendable(ledger: Ledger, provider: Provider, shards: list[Shard]) -> list[Shard]:
-    """Of an account's open shards those that may be sent now, in their order."""
+def sendable(ledger: Ledger, provider: Provider, shards: list[Shard], *, left: bool = False) -> list[Shard]:
+    """Of an account's open shards those that may be sent now, in their order.
+
+    While one waits because the provider's queue was full, the others of its model wait with it, so that not each of
+    them is uploaded to hear the same; unless a batch has `left` the queue just now.
+    """
     if account_block(shards) is not None:
         return []
     due = [shard for shard in shards if is_due(ledger, shard)]
+    refused = [shard for shard in shards if was_refused_a_place(ledger, shard)]
+    if due and refused and not left:
+        full = {ledger.plan(ref).request.model for ref in {shard.spec.plan for shard in refused}}
+        due = [shard for shard in due if ledger.plan(shard.spec.plan).request.model not in full]
     if not provider.limits.stamped:
         due = can_be_told_apart(due, shards)
     return admit(due, shards, provider.queue)
@@ -112,15 +126,18 @@ def is_due(ledger: Ledger, shard: Shard) -> bool:
 
     A child counts once its parent names it: until then another harvest of the parent may cut it differently.
     """
-    if shard.state is not State.WAITING or shard.spec.waits_for_earlier:
-        return False
-    wait = shard.last.retry_after_seconds
-    if wait is not None and ledger.age_seconds(shard.since) < wait:
+    if shard.state is not State.WAITING or shard.spec.waits_for_earlier or was_refused_a_place(ledger, shard):
         return False
     if shard.spec.parent is None:
         return True
     parent = ledger.find_shard(shard.spec.account, shard.spec.parent)
     return parent is not None and shard.spec.shard_id in parent.last.children
+
+
+def was_refused_a_place(ledger: Ledger, shard: Shard) -> bool:
+    """Whether the provider's queue was full for the shard, and the time to try again has not come."""
+    wait = shard.last.retry_after_seconds
+    return shard.state is State.WAITING and wait is not None and ledger.age_seconds(shard.since) < wait
 
 
 def send(ledger: Ledger, provider: Provider, shard: Shard, lease: Lease, *, log: Callable[[str], None]) -> Shard | None:

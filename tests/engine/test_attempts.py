@@ -11,6 +11,7 @@ from deployment import Engine
 from engine_nights import edited, intent_spec, messages
 
 from batch_assets.admission import QueueLimits
+from batch_assets.engine import advance_account, poll_account
 from batch_assets.engine.tick_line import _short
 from batch_assets.errors import Transient
 from batch_assets.records import Landing
@@ -271,6 +272,52 @@ def test_a_full_queue_after_the_create_waits_and_burns_no_attempt(engine: Engine
     landing = engine.land(plan.ref)
     assert (landing.outcomes, landing.attempts, engine.bought) == ({"succeeded": 5}, 5, 5)
     assert set(column(engine.table(landing), "batch_attempts")) == {1}
+
+
+def asked(engine: Engine) -> int:
+    """How often a create call met the fault that is armed."""
+    (fault,) = engine.emulator.faults()
+    return int(fault["seen"])
+
+
+def test_a_full_queue_is_not_asked_by_every_shard_of_the_model(engine: Engine) -> None:
+    first = engine.plan(messages(2, " first"), partition="first")
+    engine.emulator.set_latency(3600)
+    assert engine.submit() == 1
+    engine.emulator.arm("refused", operation="batches.create", status=429, message="Full.", times=100)
+    plans = [engine.plan(messages(3, f" {day}"), partition=day) for day in ("d1", "d2", "d3")]
+    assert [engine.submit(), engine.submit()] == [0, 0]
+    advance_account(engine.ledger, engine.provider)
+    assert asked(engine) == 1
+    assert engine.summary() == "openai: 4 open, 0 ended, 3 waiting for the queue"
+    assert not poll_account(engine.ledger, engine.provider).needs_advance
+    for seconds, times in ((61, 2), (61, 2), (61, 3)):  # the one that was refused asks again, after twice the time
+        engine.age(seconds)
+        advance_account(engine.ledger, engine.provider)
+        assert asked(engine) == times
+    engine.emulator.clear_faults()
+    engine.emulator.advance(3601)
+    advance_account(engine.ledger, engine.provider)  # a batch has left the queue: the others do not wait for that one
+    assert engine.emulator.bill()["openai"]["requests"] == 2
+    assert engine.summary() == "openai: 3 open, 0 ended, 1 waiting for the queue"
+    engine.emulator.set_latency(0)
+    engine.emulator.advance(3601)
+    engine.age(3601)
+    for plan in [first, *plans]:
+        engine.settle(plan)
+    assert engine.bought == 2 + 9
+
+
+def test_another_model_s_queue_is_another(engine: Engine) -> None:
+    engine.emulator.arm("refused", operation="batches.create", status=429, message="Full.", times=1)
+    plans = [engine.plan(messages(2, f" {day}"), partition=day) for day in ("d1", "d2")]
+    assert engine.submit() == 0
+    plans.append(engine.plan(messages(2), intent_spec(model="gpt-5-nano"), partition="other"))
+    assert (engine.submit(), asked(engine)) == (1, 1)
+    engine.age(61)
+    for plan in plans:
+        engine.settle(plan)
+    assert engine.bought == 6
 
 
 @pytest.mark.parametrize("retry_after", [5, None])
