@@ -33,13 +33,23 @@ from dagster._scheduler.scheduler import launch_scheduled_runs
 from dagster._time import get_current_timestamp
 
 PIPELINES = Path(__file__).parent / "pipelines"
-_QUEUE = {
+_CONFIG = {
     "run_coordinator": {
         "module": "dagster._core.run_coordinator.queued_run_coordinator",
         "class": "QueuedRunCoordinator",
         "config": {"max_concurrent_runs": -1},
     },
+    # Else Dagster starts two processes for each run.
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    },
     "telemetry": {"enabled": False},
+}
+# As a deployment has it; Dagster's default on a disk is one for each run.
+_ONE_DATABASE = {
+    "module": "dagster._core.storage.event_log",
+    "class": "ConsolidatedSqliteEventLogStorage",
 }
 
 
@@ -262,8 +272,11 @@ def world(pipeline: str, folder: Path, *, code_server: bool = False) -> Iterator
             executable_path=sys.executable, python_file=str(copy), working_directory=str(folder)
         )
         target = InProcessWorkspaceLoadTarget(InProcessCodeLocationOrigin(loadable, location_name="pipeline"))
+    events = {**_ONE_DATABASE, "config": {"base_dir": str(home)}}
     with (
-        instance_for_test(temp_dir=str(home), overrides=_QUEUE, synchronous_run_launcher=True) as instance,
+        instance_for_test(
+            temp_dir=str(home), overrides={**_CONFIG, "event_log_storage": events}, synchronous_run_launcher=True
+        ) as instance,
         create_test_daemon_workspace_context(target, instance) as workspace,
     ):
         yield World(instance, workspace)
