@@ -191,5 +191,5 @@ class _Advance:
         ledger, provider = self._ledger, self._provider
         shards = ledger.open_shards(provider.account)
         self._close_what_is_settled(shards)
-        left = self._done["harvested"] > 0
+        left = self._done["harvested"]
         self._done["sent"] += send_admitted(ledger, provider, shards, self._lease, left=left, log=self._log)

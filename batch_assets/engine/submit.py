@@ -47,7 +47,7 @@ def send_admitted(
     shards: list[Shard],
     lease: Lease,
     *,
-    left: bool = False,
+    left: int = 0,
     log: Callable[[str], None],
 ) -> int:
     """Send the admitted ones of an account's open shards. Stops at the first sign that the account cannot go on."""
@@ -71,22 +71,37 @@ def send_admitted(
     return sent
 
 
-def sendable(ledger: Ledger, provider: Provider, shards: list[Shard], *, left: bool = False) -> list[Shard]:
-    """Of an account's open shards those that may be sent now, in their order.
-
-    While one waits because the provider's queue was full, the others of its model wait with it, so that not each of
-    them is uploaded to hear the same; unless a batch has `left` the queue just now.
-    """
+def sendable(ledger: Ledger, provider: Provider, shards: list[Shard], *, left: int = 0) -> list[Shard]:
+    """Of an account's open shards those that may be sent now, in their order; `left`: batches that ended just now."""
     if account_block(shards) is not None:
         return []
     due = [shard for shard in shards if is_due(ledger, shard)]
-    refused = [shard for shard in shards if was_refused_a_place(ledger, shard)]
-    if due and refused and not left:
-        full = {ledger.plan(ref).request.model for ref in {shard.spec.plan for shard in refused}}
-        due = [shard for shard in due if ledger.plan(shard.spec.plan).request.model not in full]
+    due = those_with_room(ledger, due, shards, left)
     if not provider.limits.stamped:
         due = can_be_told_apart(due, shards)
     return admit(due, shards, provider.queue)
+
+
+def those_with_room(ledger: Ledger, due: list[Shard], shards: list[Shard], left: int) -> list[Shard]:
+    """Of the due shards those that may find a place where the provider's queue for their model was full.
+
+    As many as have left it; and one more that asks anew, once the wait of those that were refused is over. So not each
+    of them is uploaded to hear the same.
+    """
+    refused = [shard for shard in shards if shard.state is State.WAITING and shard.last.setbacks]
+    if not due or not refused:
+        return due
+    models = {ref: ledger.plan(ref).request.model for ref in {shard.spec.plan for shard in [*due, *refused]}}
+    waiting = {models[shard.spec.plan] for shard in refused if is_put_off(ledger, shard)}
+    room = {model: left + (model not in waiting) for model in {models[shard.spec.plan] for shard in refused}}
+    admitted = []
+    for shard in due:
+        model = models[shard.spec.plan]
+        if room.get(model, 1) > 0:
+            admitted.append(shard)
+        if model in room:
+            room[model] -= 1
+    return admitted
 
 
 def can_be_told_apart(due: list[Shard], shards: list[Shard]) -> list[Shard]:
@@ -126,7 +141,7 @@ def is_due(ledger: Ledger, shard: Shard) -> bool:
 
     A child counts once its parent names it: until then another harvest of the parent may cut it differently.
     """
-    if shard.state is not State.WAITING or shard.spec.waits_for_earlier or was_refused_a_place(ledger, shard):
+    if shard.state is not State.WAITING or shard.spec.waits_for_earlier or is_put_off(ledger, shard):
         return False
     if shard.spec.parent is None:
         return True
@@ -134,8 +149,8 @@ def is_due(ledger: Ledger, shard: Shard) -> bool:
     return parent is not None and shard.spec.shard_id in parent.last.children
 
 
-def was_refused_a_place(ledger: Ledger, shard: Shard) -> bool:
-    """Whether the provider's queue was full for the shard, and the time to try again has not come."""
+def is_put_off(ledger: Ledger, shard: Shard) -> bool:
+    """Whether a shard waits because the provider's queue was full, and the time to ask again has not come."""
     wait = shard.last.retry_after_seconds
     return shard.state is State.WAITING and wait is not None and ledger.age_seconds(shard.since) < wait
 
