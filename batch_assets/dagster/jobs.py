@@ -3,7 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dagster import AssetKey, Config, DagsterInstance, JobDefinition, OpExecutionContext, build_resources, job, op
+from dagster import (
+    AssetKey,
+    Config,
+    DagsterInstance,
+    JobDefinition,
+    Nothing,
+    OpExecutionContext,
+    Out,
+    build_resources,
+    job,
+    op,
+)
 from dagster import in_process_executor as in_process
 from pydantic import Field
 
@@ -45,8 +56,8 @@ def advance_config(provider: str) -> dict[str, Any]:
 def advance_job(providers: Mapping[str, BatchProviderResource], store: BatchStore) -> JobDefinition:
     """The job that harvests, retries, admits and submits for one provider account."""
 
-    @op(name=_ADVANCE_OP)
-    def advance(context: OpExecutionContext, config: AdvanceConfig) -> str:
+    @op(name=_ADVANCE_OP, out=Out(Nothing))  # nothing for the IO manager of the location, which may take tables only
+    def advance(context: OpExecutionContext, config: AdvanceConfig) -> None:
         resource = providers.get(config.provider)
         if resource is None:
             raise ConfigError(f"there is no provider {config.provider!r}; the resources are {sorted(providers)}")
@@ -56,7 +67,6 @@ def advance_job(providers: Mapping[str, BatchProviderResource], store: BatchStor
             provider = getattr(resources, config.provider).provider(config.provider)
             summary = advance_account(ledger, provider, log=context.log.info)
         context.log.info(summary)
-        return summary
 
     @job(name=ADVANCE_JOB, executor_def=in_process, description=advance_job.__doc__)
     def batch_advance() -> None:
@@ -68,7 +78,7 @@ def advance_job(providers: Mapping[str, BatchProviderResource], store: BatchStor
 def cancel_job(providers: Mapping[str, BatchProviderResource], store: BatchStore) -> JobDefinition:
     """The job that cancels what parked runs wait for. What the provider has finished is kept for the next run."""
 
-    @op(name=_CANCEL_OP)
+    @op(name=_CANCEL_OP, out=Out(Nothing))
     def cancel(context: OpExecutionContext, config: CancelConfig) -> None:
         with build_resources({STORE_KEY: store}, instance=context.instance) as resources:
             ledger = getattr(resources, STORE_KEY).ledger()

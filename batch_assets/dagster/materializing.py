@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dagster import (
     AssetExecutionContext,
     AssetKey,
+    DagsterRunStatus,
     Failure,
     RetryRequested,
 )
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.storage.tags import BACKFILL_ID_TAG
 
 from batch_assets.dagster.checks import may_fail
+from batch_assets.dagster.hold import is_canceled
 from batch_assets.dagster.landing import Landings
 from batch_assets.dagster.parking import check_resumable, park, resumed_waits
 from batch_assets.dagster.provenance import input_tags
@@ -83,6 +87,8 @@ class _Night:
     preview_rows: int
     failures: dict[str | None, Exception] = field(default_factory=dict)
     """Partitions that could not be planned."""
+    made: list[PlanRef] = field(default_factory=list)
+    """The plans of this run so far: until it is parked, nobody waits for them."""
     provenance: dict[str, str] = field(default_factory=dict)
     """What the plans were made from, where they were made by another run or wait for another one."""
     last_note: str = ""
@@ -132,6 +138,7 @@ class _Night:
             self.context.log.exception(f"{self.spec.asset}: partition {partition} cannot be planned: {error}")
             self.failures[partition] = error
             return PlanRef(asset=self.spec.asset, partition=partition, generation=0)
+        self.made.append(plan.ref)
         verb = f"refused: {plan.refused}" if plan.refused else f"{len(plan.shards)} batch(es) to send"
         self.context.log.info(
             f"{self.spec.asset}{f', {partition}' if partition else ''}: {plan.rows} rows, {plan.requests} requests, "
@@ -193,6 +200,19 @@ class _Night:
             window_seconds=completion_seconds(self.provider.limits),
             provenance=self.provenance,
         )
+
+    def interrupted(self) -> None:
+        """Give up what this run has planned if somebody canceled it: else the next advance would send it."""
+        instance, run = self.context.instance, self.context.instance.get_run_by_id(self.context.run.run_id)
+        canceled = (run and run.status is DagsterRunStatus.CANCELING) or is_canceled(
+            instance, self.context.run.tags.get(BACKFILL_ID_TAG)
+        )
+        if not canceled or self.store.wait_seconds is not None:
+            return  # its machine stops, say, and it is tried again; or it waits itself, and can be gone on with
+        wanted = {ref for wait in self.ledger.waits() for ref in wait.plans}
+        for ref in self.made:
+            if ref not in wanted and not plan_status(self.ledger, ref).settled:
+                self.ledger.mark_canceled(ref, self.ledger.plan(ref).account)
 
     def _one_may_fail_all(self, statuses: list[PlanStatus]) -> bool:
         """Whether a blocking check on one partition could fail the run of all: parked, it lands in a run of its own."""
@@ -257,6 +277,7 @@ def materialize(
         asset=context.asset_key.to_user_string(),
         reads_batch_table=any(PROVIDER_METADATA in node.metadata for node in above),
     )
+    night = None
     try:
         store = _resource(context, STORE_KEY, BatchStore)
         account = _resource(context, spec.provider, BatchProviderResource)  # type: ignore[type-abstract]  # any of them
@@ -272,6 +293,10 @@ def materialize(
             preview_rows=preview_rows,
         )
         yield from night.run()
+    except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+        if night is not None:
+            night.interrupted()
+        raise
     except _FOR_A_PERSON as error:
         raise Failure(str(error), metadata={"batch_assets/error": type(error).__name__}, allow_retries=False) from error
     except BatchAssetsError as error:

@@ -7,6 +7,7 @@ Each stops at a deadline and goes on at the next tick where it left off; the cur
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dagster import (
@@ -31,6 +32,7 @@ from batch_assets.dagster.progress import Told, read_cursor, write_cursor
 from batch_assets.dagster.resume_tick import ResumeTick
 from batch_assets.dagster.store import STORE_KEY
 from batch_assets.dagster.waiting import cancel_abandoned_waits
+from batch_assets.deadline import DeadlineExceeded, within
 from batch_assets.engine import poll_account
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 DEADLINE_SECONDS = 40.0
 """Dagster gives a tick 60 s; the creation of the runs comes after it."""
+_GRACE_SECONDS = 2.0
+"""For a provider to stop by itself, between two calls, before its answer is not waited for any more."""
 _FIRST_PAUSE_SECONDS = 30.0
 _LONGEST_PAUSE_SECONDS = 900.0
 _RUNS_LOOKED_AT = 6
@@ -80,9 +84,14 @@ def poll_sensor(
             last = name
             try:
                 share = left / (len(names) - place)
-                line, request = _poll(
-                    context, ledger, name, providers[name], accounts=accounts, told=told, deadline_seconds=share
+                poll = partial(
+                    _poll, context, ledger, name, providers[name], accounts=accounts, told=told, deadline_seconds=share
                 )
+                line, request = within(share + _GRACE_SECONDS, poll)
+            except DeadlineExceeded as late:
+                complete = False
+                lines.append(f"{name}: {late}, and is asked again at the next tick")
+                continue
             except Exception as error:  # noqa: BLE001 -- one provider's failure does not stop the others
                 complete = False
                 lines.append(f"{name}: {_one_line(error)}")

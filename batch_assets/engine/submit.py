@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from batch_assets import tables
 from batch_assets.admission import admit
+from batch_assets.deadline import DeadlineExceeded, within
 from batch_assets.engine.cancel import cancel_surplus
 from batch_assets.engine.lease import hold_account
 from batch_assets.engine.reconcile import is_held
@@ -203,13 +202,21 @@ def send(ledger: Ledger, provider: Provider, shard: Shard, lease: Lease, *, log:
         )
 
     try:
-        batch_id = within(timing.create_seconds, create)
+        batch_id = _in_time(timing.create_seconds, create)
     except ProviderError as error:
         after = _not_accepted(ledger, intent, error)
         if not isinstance(error, Ambiguous):
             delete_input(provider, input_file, log)
         return after
     return _accepted(ledger, provider, intent, batch_id, log=log)
+
+
+def _in_time(seconds: float, create: Callable[[], str]) -> str:
+    """The batch's id. Raises Ambiguous when the time is over: what the call does after that is settled by looking."""
+    try:
+        return within(seconds, create)
+    except DeadlineExceeded as late:
+        raise Ambiguous(f"creating a batch {late}") from late
 
 
 class _TooLate(ProviderError):
@@ -239,28 +246,6 @@ def _accepted(
             return None
         accepted = ledger.advance(now, Event.FIND, batch_id=batch_id, kept_seconds=kept)
     return accepted
-
-
-def within(seconds: float, call: Callable[[], str]) -> str:
-    """The result of a create call within a *total* time: an SDK's timeouts are per read, not in all.
-
-    Raises Ambiguous when the time is over; whatever the call does after that is settled by looking.
-    """
-    answer: Future[str] = Future()
-
-    def run() -> None:
-        try:
-            answer.set_result(call())
-        except BaseException as error:  # noqa: BLE001  # handed to the waiting thread as it is
-            answer.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
-    try:
-        return answer.result(timeout=seconds)
-    except TimeoutError as error:
-        if answer.done():
-            raise
-        raise Ambiguous(f"creating a batch took longer than {seconds:.0f} s") from error
 
 
 def _not_accepted(ledger: Ledger, shard: Shard, error: ProviderError) -> Shard | None:

@@ -136,6 +136,24 @@ def test_a_canceled_backfill_cancels_its_batches_and_leaves_those_that_others_wa
     assert nights.bought == 4
 
 
+@pytest.mark.parametrize("canceled", ["yes", "no"])
+def test_a_run_that_is_stopped_while_it_plans(nights: Nights, monkeypatch: pytest.MonkeyPatch, canceled: str) -> None:
+    """Canceled: nothing is sent any more. Interrupted by its machine: what was planned is sent, and used later."""
+    monkeypatch.setenv("CANCELED", canceled)
+    with nights.world("interrupted.py") as opened:
+        backfill = opened.backfill(["answered"], None)
+        opened.round(times=6)
+        assert opened.status(backfill) == ("CANCELED" if canceled == "yes" else "COMPLETED_FAILED")
+        nights.emulator.advance(3601)
+        opened.round(times=2)
+        assert nights.bought == (0 if canceled == "yes" else 1)
+        again = opened.backfill(["answered"], None)
+        opened.round(times=2)
+        nights.emulator.advance(3601)
+        assert opened.until_ended(again) == "COMPLETED_SUCCESS"
+        assert nights.bought == 3
+
+
 def test_a_run_for_each_partition(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTS_AT_ONCE", "1")
     with nights.world() as opened:

@@ -11,6 +11,7 @@ from night_folder import Nights, write_night
 from world import World
 
 from batch_assets.cli import main
+from batch_assets.dagster import sensors
 from batch_assets.ledger import Ledger
 from batch_assets.storage.local import LocalStore
 
@@ -88,6 +89,31 @@ def test_a_provider_that_fails_is_asked_again_later(nights: Nights, night_world:
     assert "500" in night_world.ticks("batch_poll")[0].skip_reason
     nights.emulator.clear_faults()
     assert night_world.until_ended(backfill) == "COMPLETED_SUCCESS"
+
+
+@pytest.mark.parametrize(
+    ("slow", "fault"),
+    [("anthropic", {"fault": "hang", "seconds": 30}), ("openai", {"fault": "429", "retry_after": 30})],
+)
+def test_a_provider_that_does_not_answer_stops_no_other(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch, slow: str, fault: dict[str, Any]
+) -> None:
+    other = "openai" if slow == "anthropic" else "anthropic"
+    with nights.world("two_providers.py") as opened:
+        backfill = opened.backfill(["by_anthropic", "by_openai"], None)
+        opened.round(times=2)
+        nights.emulator.advance(3601)
+        nights.emulator.arm(operation="batches.list", provider=slow, times=99, **fault)
+        with monkeypatch.context() as patch:
+            patch.setattr(sensors, "DEADLINE_SECONDS", 2.0)
+            patch.setattr(sensors, "_GRACE_SECONDS", 0.1)
+            opened.round(times=3)
+        assert opened.progress(backfill)[f"by_{other}"] == {"MATERIALIZED": 1}
+        said = "; ".join(tick.skip_reason or "" for tick in opened.ticks("batch_poll"))
+        assert f"{slow}: took longer than" in said
+        nights.emulator.clear_faults()
+        assert opened.until_ended(backfill) == "COMPLETED_SUCCESS"
+        assert {run.status.value for run in opened.runs()} == {"SUCCESS"}  # batch_advance too, whatever the IO manager
 
 
 def test_who_waits_sees_how_far_the_provider_is(nights: Nights, night_world: World) -> None:
