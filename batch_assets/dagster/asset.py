@@ -7,7 +7,7 @@ import typing
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 from dagster import (
@@ -128,7 +128,7 @@ def batch_asset(  # the long list is the public API
             },
             row_key=row_key,
             output_columns=tuple(output_columns) if output_columns is not None else None,
-            max_cost_usd=None if max_cost_usd is None else Decimal(str(max_cost_usd)),
+            max_cost_usd=_usd(max_cost_usd),
             max_attempts=max_attempts,
             pricing=dict(pricing or {}),
             on_change=on_change,
@@ -155,7 +155,7 @@ def batch_asset(  # the long list is the public API
         }
         return _build(
             spec,
-            Source(function, parameters.upstreams, parameters.resources, parameters.context),
+            Source(function, parameters.upstreams, parameters.resources, parameters.context, parameters.metadata),
             options,
             checks=checks,
             preview_rows=preview_rows,
@@ -200,6 +200,8 @@ class _Parameters:
     upstreams: dict[str, AssetKey]
     resources: tuple[str, ...]
     context: bool
+    metadata: dict[AssetKey, dict[str, Any]]
+    """Of the inputs, by the asset above."""
 
 
 def _build(
@@ -273,7 +275,24 @@ def _parameters(function: Callable[..., Any], ins: Mapping[str, AssetIn], name: 
     unknown = sorted(set(ins) - set(upstreams))
     if unknown:
         raise ConfigError(f"{name}: `ins` names {unknown}, which are not parameters of the function")
-    return _Parameters(upstreams=upstreams, resources=tuple(resources), context=context)
+    for key, asset_in in ins.items():
+        if asset_in.input_manager_key is not None:
+            raise ConfigError(
+                f"{name}: `ins[{key!r}]` has an input_manager_key, and an Upstream is loaded by the IO manager of its "
+                "asset; leave it out, and load what needs another one in an asset between the two"
+            )
+    metadata = {key: dict(ins[above].metadata or {}) for above, key in upstreams.items() if above in ins}
+    return _Parameters(upstreams=upstreams, resources=tuple(resources), context=context, metadata=metadata)
+
+
+def _usd(amount: Decimal | float | str | None) -> Decimal | None:
+    try:
+        found = None if amount is None else Decimal(str(amount))
+    except InvalidOperation:
+        found = Decimal("NaN")
+    if found is not None and not (found.is_finite() and found >= 0):
+        raise ConfigError(f"`max_cost_usd` is {amount!r}; write US dollars as a number, 25 or 0.5 say")
+    return found
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

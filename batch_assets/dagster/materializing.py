@@ -58,6 +58,8 @@ class Source:
     upstreams: Mapping[str, AssetKey]
     resources: tuple[str, ...]
     context: bool
+    metadata: Mapping[AssetKey, Mapping[str, Any]]
+    """Of the inputs, by the asset above; as in `AssetIn(metadata=...)`."""
 
     def rows(
         self, context: AssetExecutionContext, loader: UpstreamLoader, partition: str | None
@@ -127,7 +129,7 @@ class _Night:
                 self.provider,
                 self.spec,
                 partition,
-                self.source.rows(self.context, UpstreamLoader(self.context), partition),
+                self.source.rows(self.context, UpstreamLoader(self.context, self.source.metadata), partition),
                 refresh=bool((self.context.op_execution_context.op_config or {}).get("refresh")),
             )
         except (ConfigError, StoreError, RetryRequested):

@@ -67,7 +67,9 @@ class Upstream:
 class UpstreamLoader:
     """Makes the handles of one run."""
 
-    def __init__(self, context: AssetExecutionContext) -> None:
+    def __init__(self, context: AssetExecutionContext, metadata: Mapping[AssetKey, Mapping[str, Any]]) -> None:
+        self._log = context.log
+        self._metadata = metadata
         self._instance: DagsterInstance = context.instance
         self._graph = context.job_def.asset_layer.asset_graph
         self._asset: AssetsDefinition = context.assets_def
@@ -83,7 +85,9 @@ class UpstreamLoader:
 
     def _load(self, key: AssetKey, partition: str | None) -> object:
         return self._values.load_asset_value(
-            key, partition_key=partition, input_definition_metadata={LOAD_AS: "dataset"}
+            key,
+            partition_key=partition,
+            input_definition_metadata={**self._metadata.get(key, {}), LOAD_AS: "dataset"},
         )
 
     def _mapped(self, key: AssetKey, partition: str | None) -> tuple[str, ...] | None:
@@ -104,7 +108,21 @@ class UpstreamLoader:
                 )
             if len(keys) == 1:
                 return tuple(keys)
-            return tuple(name for name in above.get_partition_keys() if name in keys)
+            in_order = tuple(name for name in above.get_partition_keys() if name in keys)
+        if own is None or self._metadata.get(key, {}).get("allow_missing_partitions"):
+            return self._that_there_are(key, in_order)
+        return in_order
+
+    def _that_there_are(self, key: AssetKey, partitions: tuple[str, ...]) -> tuple[str, ...]:
+        """Those that have been materialized; all, where Dagster knows of none: another system makes them."""
+        there = self._instance.get_materialized_partitions(key)
+        found = tuple(name for name in partitions if name in there)
+        if found and len(found) < len(partitions):
+            self._log.warning(
+                f"{key.to_user_string()}: {len(partitions) - len(found)} of {len(partitions)} partitions are not "
+                "materialized, and are left out"
+            )
+        return found or partitions
 
 
 def _value_loader(context: AssetExecutionContext) -> AssetValueLoader:

@@ -29,7 +29,14 @@ _FLAGS = [
 
 
 @pytest.fixture(scope="module")
-def dagster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpawnedEmulator]:
+    """Batches take an hour of its own time."""
+    with SpawnedEmulator(tmp_path_factory.mktemp("emulator"), latency_seconds=3600) as spawned:
+        yield spawned
+
+
+@pytest.fixture(scope="module")
+def dagster_url(tmp_path_factory: pytest.TempPathFactory, emulator: SpawnedEmulator) -> Iterator[str]:
     """The UI's address; everything in it is new."""
     if not CHROMIUM.exists():
         assert not os.environ.get("CI"), f"there is no {CHROMIUM}, and in CI these tests may not be skipped"
@@ -38,7 +45,6 @@ def dagster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
     with (
         pytest.MonkeyPatch.context() as environment,
-        SpawnedEmulator(folder / "emulator", latency_seconds=6) as emulator,
         (folder / "log").open("wb") as log,
     ):
         for name in [name for name in os.environ if name in KEYS.values() or name.startswith("BATCH_ASSETS_")]:

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster.components.resolved.core_models import AssetSpecKwargs
-from yaml_project import Project
+from yaml_project import ENGINE, Project
 
 from batch_assets.dagster import BatchAssetComponent, batch_asset
 from batch_assets.dagster.asset import spec_of
@@ -193,6 +193,7 @@ def test_rows_of_several_assets(project: Project) -> None:
     ("fault", "line", "words"),
     [
         (("output_type: str", "output_type: str\n  max_output_tokens: many"), 12, "'many' does not fit"),
+        (("output_type: str", "output_type: str\n  max_cost_usd: cheap"), 12, "'cheap'; write US dollars"),
         (("output_type: str", "output_type: str\n  on_change: maybe"), 12, "'finish' or 'cancel'"),
         (("output_type: str", "output_type: str\n  output_columns: text"), 12, "'text' does not fit"),
         (("{{ text }}", "{{ text"), 10, "prompt"),
@@ -222,6 +223,14 @@ def test_errors_name_file_line_and_attribute(
     said = error()
     assert f"defs.yaml:{line} - attributes" in said
     assert re.search(words, said), said
+
+
+def test_nightly_needs_partitions_of_time(project: Project, error: Callable[[], str]) -> None:
+    project.write("engine/defs.yaml", ENGINE.replace("  providers:", '  nightly: "02:30"\n  providers:'))
+    project.asset()
+    said = error()
+    assert "classified/defs.yaml:4 - attributes.asset" in said
+    assert "is not partitioned by time" in said
 
 
 def test_in_python_too(project: Project) -> None:

@@ -55,3 +55,28 @@ def test_every_kind_of_partitions(nights: Nights) -> None:
         polls = opened.ticks("batch_poll")
         assert {tick.status.value for tick in polls} <= {"SUCCESS", "SKIPPED"}
         assert any("A_KEY_THAT_NOBODY_SET" in (tick.skip_reason or "") for tick in polls)
+
+
+def test_days_that_are_missing(nights: Nights) -> None:
+    with nights.world("holes.py") as opened:
+        days = ["2025-01-06", "2025-01-09"]
+        assert opened.until_ended(opened.backfill(["calls"], days)) == "COMPLETED_SUCCESS"
+        backfills = [opened.backfill(["weekly"], ["2025-01-06"]), opened.backfill(["whole"], None)]
+        refused = opened.backfill(["strict"], ["2025-01-06"])
+        opened.round(times=2)
+        nights.emulator.advance(3601)
+        for backfill in backfills:
+            assert opened.until_ended(backfill) == "COMPLETED_SUCCESS"
+        assert opened.until_ended(refused) == "COMPLETED_FAILED"
+        for partition in ("weekly/2025-01-06", "whole"):
+            assert list(pd.read_parquet(nights.folder / "store" / "tables" / f"{partition}.parquet")["id"]) == days
+        assert nights.bought == 4
+        # A user's own check runs with the run that lands the table, not with the one that was parked.
+        evaluated = [
+            (run.tags.get("batch_assets/resumes") is not None, entry.dagster_event.asset_check_evaluation_data)
+            for run in opened.runs()
+            for entry in opened.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+        ]
+        ((resumed, mine),) = [(resumed, one) for resumed, one in evaluated if one.check_name == "looked_at"]
+        assert resumed
+        assert mine.metadata["rows"].value == 2

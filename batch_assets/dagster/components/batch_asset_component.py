@@ -5,7 +5,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, Self, get_type_hints
 
-from dagster import AssetIn, AssetsDefinition, BackfillPolicy, Definitions, RetryPolicy
+from dagster import (
+    AssetIn,
+    AssetsDefinition,
+    BackfillPolicy,
+    Definitions,
+    RetryPolicy,
+    TimeWindowPartitionsDefinition,
+)
 from dagster.components import (
     Component,
     ComponentLoadContext,
@@ -217,6 +224,12 @@ class BatchAssetComponent(Component, Resolvable):
                     raise located(
                         context.at_path("provider"),
                         f"{component.provider!r} is not among the providers of the BatchEngineComponent: {known}",
+                    )
+                if engine.nightly and not isinstance(component.asset.partitions_def, TimeWindowPartitionsDefinition):
+                    raise located(
+                        context.at_path("asset"),
+                        f"the BatchEngineComponent has `nightly: {engine.nightly}`, and this asset is not partitioned "
+                        "by time: give it a `partitions_def`, or leave `nightly` out and write the schedules",
                     )
             try:
                 component.definition(found)
