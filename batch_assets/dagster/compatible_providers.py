@@ -110,7 +110,9 @@ class RealtimeResource(BatchProviderResource):
     requests_per_minute: float | None = Field(
         default=None, gt=0, description="Requests a minute at most, at an even rate; default: no limit of ours."
     )
-    timeout_seconds: float = Field(default=120, gt=0, description="How long one request may take, in seconds.")
+    timeout_seconds: float = Field(
+        default=120, gt=0, le=300, description="How long one request may take, in seconds; at most 300."
+    )
 
     def _emulator_settings(self, addresses: Mapping[str, str], folder: str) -> dict[str, Any]:
         return {"api_key": EMULATED, "base_url": addresses["openai"], "root": folder, "gcs": None}

@@ -151,7 +151,7 @@ class _Advance:
             if ended is None:
                 return
             shard = ended
-        harvested = Harvest(self._ledger, self._provider, shard, batch, self._log).run()
+        harvested = Harvest(self._ledger, self._provider, shard, batch, self._log, self._lease.renew).run()
         if harvested is None or harvested.last.summary is None:
             return
         counts = ", ".join(f"{count:,} {outcome}" for outcome, count in harvested.last.summary.outcomes.items())

@@ -50,6 +50,8 @@ class Harvest:
     shard: Shard
     batch: BatchInfo
     log: Callable[[str], None]
+    renew: Callable[[], None]
+    """Renews the account's lease: a download may take minutes."""
     _twice: bool = False
     """Whether a request that was executed, and whose result we did not get, is sent again: `on_ambiguous` says so."""
     _again: bool = True
@@ -113,6 +115,7 @@ class Harvest:
         fingerprints = self._fingerprints()
         before: NDArray[np.bool_] | None = None
         for _ in range(_DOWNLOADS):
+            self.renew()
             checked = CheckOff(fingerprints=fingerprints, shard_id=self.shard.spec.shard_id)
             try:
                 self._read_lines(checked, scratch)

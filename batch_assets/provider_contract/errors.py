@@ -60,8 +60,8 @@ class ErrorsContract(Contract):
         assert type(_failed(bench, timeout_seconds=0.5)) is Ambiguous
         assert bench.listed() == []
 
-    @pytest.mark.parametrize("status", [400, 403, 404, 429])
-    def test_a_refusal_that_is_not_the_providers_says_nothing(self, bench: Bench, status: int) -> None:
+    @pytest.mark.parametrize("status", [200, 400, 403, 404, 429])
+    def test_an_answer_that_is_not_the_providers_says_nothing(self, bench: Bench, status: int) -> None:
         bench.emulator.arm("proxy_error", operation="batches.create", status=status)
         assert type(_failed(bench)) is Ambiguous
 
@@ -104,6 +104,14 @@ class ErrorsContract(Contract):
             assert isinstance(caught.value, Transient)
             assert caught.value.retry_after_seconds == 9
         _READS[operation](bench, batch_id)
+
+    @pytest.mark.parametrize("operation", ["batches.list", "batches.retrieve"])
+    def test_a_page_with_a_good_status_is_no_answer(self, bench: Bench, operation: str) -> None:
+        batch_id = bench.send(texts(1))
+        bench.emulator.arm("proxy_error", operation=operation, status=200)
+        with pytest.raises(Transient) as caught:
+            _READS[operation](bench, batch_id)
+        assert caught.value.provider == bench.provider.name
 
     def test_a_read_is_repeated_where_that_is_asked_for(self, emulator: Controls, bench: Bench) -> None:
         bench.send(texts(1))

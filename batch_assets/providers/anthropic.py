@@ -27,7 +27,14 @@ from batch_assets.dialects import schema_nodes
 from batch_assets.errors import Ambiguous, ConfigError, SchemaError, Transient
 from batch_assets.providers.anthropic_lines import read_custom_id, read_result
 from batch_assets.providers.anthropic_parts import PARTS
-from batch_assets.providers.http import Answer, creating_error, is_connection_error, reading_error, split_lines
+from batch_assets.providers.http import (
+    Answer,
+    creating_error,
+    is_connection_error,
+    is_unreadable,
+    reading_error,
+    split_lines,
+)
 from batch_assets.records import BatchInfo, BatchPhase, InputFile, Limits, Request
 
 if TYPE_CHECKING:
@@ -286,7 +293,10 @@ class AnthropicProvider:
             raise creating_error(self._answer("creating a batch", error)) from error
         except (anthropic.AnthropicError, OSError) as error:
             raise Ambiguous(f"the reply to creating a batch was lost: {error}", provider=self.name) from error
-        return batch.id
+        batch_id = getattr(batch, "id", None)
+        if not isinstance(batch_id, str):  # a proxy's page, which the SDK hands on as a text
+            raise Ambiguous(f"the reply to creating a batch is none: {str(batch)[:200]!r}", provider=self.name)
+        return batch_id
 
     # ------------------------------------------------------------ reading answers
 
@@ -300,6 +310,8 @@ class AnthropicProvider:
         except anthropic.AnthropicError as error:
             raise Transient(f"{self.name}: {what} failed: {error}", provider=self.name) from error
         except Exception as error:
+            if is_unreadable(error):
+                raise Transient(f"{self.name}: {what} got no readable answer: {error!r}", provider=self.name) from error
             if not is_connection_error(error):
                 raise
             raise Transient(f"{self.name}: {what} was cut off: {error!r}", provider=self.name) from error

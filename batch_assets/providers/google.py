@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from batch_assets.errors import Ambiguous, Blocked, ConfigError, Transient
-from batch_assets.providers.http import Answer, creating_error, is_connection_error, reading_error
+from batch_assets.providers.http import Answer, creating_error, is_connection_error, is_unreadable, reading_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -85,7 +85,8 @@ def reading(name: str, what: str) -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.startswith(_STORAGE) and getattr(error, "code", None) is not None:
             raise reading_error(_storage_answer(name, what, error)) from error
-        if not is_connection_error(error) and not type(error).__module__.startswith(_STORAGE):
+        known = is_connection_error(error) or is_unreadable(error) or type(error).__module__.startswith(_STORAGE)
+        if not known:
             raise
         raise Transient(f"{name}: {what} failed: {error!r}"[:500], provider=name) from error
 
@@ -104,7 +105,7 @@ def creating(name: str, what: str) -> Iterator[None]:
         text = f"{what}: Google does not accept the credentials: {error}"
         raise Blocked(text, provider=name, whole_account=True) from error
     except Exception as error:
-        if not is_connection_error(error) and not isinstance(error, ValueError):
+        if not is_connection_error(error) and not is_unreadable(error):
             raise
         raise Ambiguous(f"the reply to {what} was lost: {error!r}"[:500], provider=name) from error
 

@@ -101,3 +101,8 @@ def retried(call: Callable[[], T], retries: int) -> T:
                 raise
             time.sleep(pause)
     return call()
+
+
+def is_unreadable(error: BaseException) -> bool:
+    """An answer with a good status that is none of the API's, such as a proxy's page: the SDKs hand it on as a text."""
+    return isinstance(error, (AttributeError, TypeError, ValueError))

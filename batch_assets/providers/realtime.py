@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
+_NOT_NOW = frozenset({429, 503, 529})
+"""Statuses of a request that the host did not begin: it is asked again, and no attempt is counted."""
 _STATE = "batch.json"
 _CANCELED = "canceled.json"
 _NOT_EXECUTED = {"code": "batch_cancelled", "message": "canceled before it was executed"}
@@ -297,7 +299,7 @@ class RealtimeProvider(OpenAICompatibleProvider):
             body = self._client.post(path, cast_to=object, body=request["body"])
         except openai.APIStatusError as error:
             answer = self._answer("a request", error)
-            if answer.status == 429 and not answer.out_of_money:
+            if answer.status in _NOT_NOW and not answer.out_of_money:
                 return _Answer(pause_seconds=retry_after_seconds(answer.headers))
             if answer.status in {401, 402, 403} or answer.out_of_money or answer.unknown_model:
                 text = f"{self.name}: a request was answered {answer.status}: {answer.message}"
@@ -305,6 +307,8 @@ class RealtimeProvider(OpenAICompatibleProvider):
             said = {"error": {"code": answer.code, "message": answer.message}}
             return _Answer(line=_written(custom_id, response={"status_code": answer.status, "body": said}))
         except openai.APIConnectionError as error:  # a timeout too
+            if type(error.__cause__).__name__ in {"ConnectError", "ConnectTimeout"}:  # nothing was sent
+                return _Answer()
             lost = {"code": "no_answer", "message": f"the host did not answer: {error}"}
             return _Answer(line=_written(custom_id, error=lost))
         return _Answer(line=_written(custom_id, response={"status_code": 200, "body": body}))

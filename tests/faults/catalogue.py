@@ -287,6 +287,7 @@ REALTIME = [
         why="a host without batches shows nothing that could be looked up: at most `concurrency` requests again",
     ),
     Fault(name="request refused: 429", arm=_arm("429", times=3, retry_after=1, **_CALL), of="realtime"),
+    Fault(name="host busy: 503 to every request", arm=_arm("503", times=40, retry_after=1, **_CALL), of="realtime"),
     Fault(name="request refused: 500", arm=_arm("500", times=3, **_CALL), of="realtime"),
     Fault(name="request refused: 401", arm=_arm("401", times=3, **_CALL), of="realtime", told="401"),
     Fault(name="request not executed, connection dropped", arm=_arm("drop", times=3, **_CALL), of="realtime"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -220,11 +221,27 @@ def test_a_model_that_does_not_exist_blocks(provider: RealtimeProvider) -> None:
 def test_failures_of_single_requests_are_results(emulator: Emulator, store: LocalStore) -> None:
     provider = made(emulator, store, concurrency=1)  # the faults count calls: these must come in order
     emulator.arm("request_error", contains='"t1"', status=400, code="invalid_value", message="no")
-    emulator.arm("refused", operation="realtime", status=503, after=2)
+    emulator.arm("refused", operation="realtime", status=500, after=2)
     emulator.arm("drop", operation="realtime", after=2)
     results = [provider.parse(line) for line in provider.results(provider.batch(sent(provider, 6)))]
     failed = {result.error_kind: result.curable for result in results if result.outcome is Outcome.ERRORED}
     assert failed == {"invalid_value": False, "server_error": True, "no_answer": True}
+
+
+def test_a_host_that_is_busy_or_down_for_a_while_fails_no_row(
+    emulator: Emulator, store: LocalStore, tmp_path: Path
+) -> None:
+    for status in (503, 529):
+        emulator.arm("refused", operation="realtime", status=status, retry_after=1, times=5)
+    landing, table = Nights(tmp_path / "night", made(emulator, store)).night(spec_of(MODEL, str), messages(10))
+    assert landing.outcomes == {"succeeded": 10}
+    assert set(table["batch_attempts"].to_pylist()) == {1}
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    down = made(emulator, store, base_url=f"http://127.0.0.1:{port}/v1", work_seconds=0.1)
+    batch = down.batch(sent(down, 3))
+    with pytest.raises(Transient, match="0 of 3 requests are answered so far"):
+        list(down.results(batch))
 
 
 @pytest.mark.parametrize(
