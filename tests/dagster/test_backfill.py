@@ -136,6 +136,28 @@ def test_a_canceled_backfill_cancels_its_batches_and_leaves_those_that_others_wa
     assert nights.bought == 4
 
 
+def test_a_canceled_backfill_keeps_what_had_finished(nights: Nights, night_world: World) -> None:
+    day = nights.days[:1]
+    assert night_world.until_ended(night_world.backfill(["tickets"], day)) == "COMPLETED_SUCCESS"
+    nights.emulator.arm("stuck", fraction=0.5)
+    canceled = night_world.backfill(["rated"], day)
+    night_world.round(times=2)
+    nights.emulator.advance(3601)
+    night_world.cancel(canceled)
+    night_world.round(times=3)
+    assert night_world.status(canceled) == "CANCELED"
+    nights.emulator.clear_faults()
+    again = night_world.backfill(["rated"], day)
+    for _ in range(2):  # the provider takes its time to cancel; then what is missing is bought
+        night_world.round(times=2)
+        nights.emulator.advance(3601)
+    assert night_world.until_ended(again) == "COMPLETED_SUCCESS"
+    table = nights.table("rated", day[0])
+    assert sum(table["batch_cached"]) == 2
+    assert set(table["batch_outcome"]) == {"succeeded"}
+    assert nights.bought == 4
+
+
 @pytest.mark.parametrize("canceled", ["yes", "no"])
 def test_a_run_that_is_stopped_while_it_plans(nights: Nights, monkeypatch: pytest.MonkeyPatch, canceled: str) -> None:
     """Canceled: nothing is sent any more. Interrupted by its machine: what was planned is sent, and used later."""

@@ -32,7 +32,7 @@ def _job(world: World, name: str, config: dict[str, Any]) -> dg.DagsterRun:
     return result.dagster_run
 
 
-def test_batch_cancel_gives_up_a_night_and_keeps_what_was_finished(nights: Nights, night_world: World) -> None:
+def test_batch_cancel_gives_up_a_night(nights: Nights, night_world: World) -> None:
     backfill = night_world.backfill(["tickets", "summarized"], nights.days)
     night_world.round(times=2)
     config = {"ops": {"batch_cancel_plans": {"config": {"asset": "summarized", "partitions": nights.days[:1]}}}}
