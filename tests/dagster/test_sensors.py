@@ -11,7 +11,7 @@ from night_folder import Nights, write_night
 from world import World
 
 from batch_assets.cli import main
-from batch_assets.dagster import sensors
+from batch_assets.dagster import resume_tick, sensors
 from batch_assets.ledger import Ledger
 from batch_assets.storage.local import LocalStore
 
@@ -114,6 +114,26 @@ def test_a_provider_that_does_not_answer_stops_no_other(
         nights.emulator.clear_faults()
         assert opened.until_ended(backfill) == "COMPLETED_SUCCESS"
         assert {run.status.value for run in opened.runs()} == {"SUCCESS"}  # batch_advance too, whatever the IO manager
+
+
+def test_what_is_too_much_for_a_tick_is_left_to_the_next(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTS_AT_ONCE", "1")
+    monkeypatch.setattr(resume_tick, "MOST_REQUESTS", 2)
+    with nights.world() as opened:
+        backfill = opened.backfill(["tickets", "rated"], nights.days)
+        opened.round(times=2)
+        nights.emulator.advance(3601)
+        assert opened.until_ended(backfill) == "COMPLETED_SUCCESS"
+        requested = [len(tick.run_ids) for tick in opened.ticks("batch_resume")]
+        assert (max(requested), sum(requested)) == (2, 3)
+
+
+def test_who_came_last_in_a_tick_comes_first_in_the_next() -> None:
+    names = ["anthropic", "gemini", "openai"]
+    assert sensors._rotated(names, None) == names
+    assert sensors._rotated(names, "anthropic") == ["gemini", "openai", "anthropic"]
+    assert sensors._rotated(names, "openai") == names
+    assert sensors._rotated(names, "azure, which is gone") == ["gemini", "openai", "anthropic"]
 
 
 def test_who_waits_sees_how_far_the_provider_is(nights: Nights, night_world: World) -> None:
