@@ -22,7 +22,6 @@ from batch_assets.emulator import Emulator
 from batch_assets.errors import ConfigError
 from batch_assets.fingerprint import Fingerprinter
 from batch_assets.provider_contract import ProviderContract
-from batch_assets.provider_contract.calls import CallsContract
 from batch_assets.providers.openai import OpenAIProvider
 from batch_assets.providers.openai_compatible import OpenAICompatibleProvider
 from batch_assets.providers.openai_dialects import AZURE, GATEWAY, PRESETS, STATUSES
@@ -52,8 +51,8 @@ class TestAzure(ProviderContract):
         )
 
 
-class TestGroq(CallsContract):
-    """With a window of its own; the rest is as it is for Azure."""
+class TestGroq(ProviderContract):
+    """With a window of its own."""
 
     model = "llama-3.3-70b-versatile"
     emulated = "openai"
@@ -63,6 +62,30 @@ class TestGroq(CallsContract):
     def provide(self, emulator: Any, secret: str, retries: int = 0) -> OpenAICompatibleProvider:
         return OpenAICompatibleProvider(
             dialect="groq", api_key=secret, base_url=host_url(emulator), completion_window="7d", max_retries=retries
+        )
+
+
+class TestDoubleword(ProviderContract):
+    model = "Qwen/Qwen3-14B-FP8"
+    emulated = "openai"
+    key_variable = "DOUBLEWORD_API_KEY"
+    statuses: ClassVar = OPENAI_STATUSES
+
+    def provide(self, emulator: Any, secret: str, retries: int = 0) -> OpenAICompatibleProvider:
+        return OpenAICompatibleProvider(
+            dialect="doubleword", api_key=secret, base_url=host_url(emulator), max_retries=retries
+        )
+
+
+class TestGateway(ProviderContract):
+    model = "gpt-5-mini"
+    emulated = "openai"
+    key_variable = None
+    statuses: ClassVar = OPENAI_STATUSES
+
+    def provide(self, emulator: Any, secret: str, retries: int = 0) -> OpenAICompatibleProvider:
+        return OpenAICompatibleProvider(
+            dialect="gateway", api_key=secret, base_url=host_url(emulator), max_retries=retries
         )
 
 
