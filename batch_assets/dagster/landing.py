@@ -37,6 +37,8 @@ class Landings:
     tables: TableStore
     ledger: Ledger
     console_url: Callable[[str], str | None]
+    realtime: bool
+    """The provider has no batch API."""
     checks: BatchChecks | None
     preview_rows: int
     provenance: Mapping[str, str]
@@ -88,6 +90,7 @@ class Landings:
                 new=spent_since(ledger, landing.ref, reported.get(landing.ref.partition, 0)),
                 ledger=ledger.name,
                 partitioned=landing.ref.partition is not None,
+                realtime=self.realtime,
                 console_url=self.console_url,
                 lineage=column_lineage(landing, above),
                 preview=self._preview(landing.ref),

@@ -167,6 +167,7 @@ class _Night:
             tables=self.store.table_store(),
             ledger=self.ledger,
             console_url=self.provider.console_url,
+            realtime=self.provider.limits.realtime,
             checks=self.checks,
             preview_rows=self.preview_rows,
             provenance=self.provenance,

@@ -34,6 +34,7 @@ def landing_metadata(
     new: Spending,
     ledger: str,
     partitioned: bool,
+    realtime: bool = False,
     console_url: Callable[[str], str | None] | None = None,
     lineage: TableColumnLineage | None = None,
     preview: Sequence[dict[str, Any]] = (),
@@ -41,13 +42,15 @@ def landing_metadata(
     """The metadata of one partition's landing.
 
     `new` is what was spent since the partition's last materialization, `ledger` the name of the store and namespace;
-    `console_url` tells where a person looks at a batch; `preview` are rows of the table, where the user asked for them.
+    `realtime`: the requests were made one by one, without a batch API. `console_url` tells where a person looks at a
+    batch; `preview` are rows of the table, where the user asked for them.
     """
     figures = {
         **_work(landing),
         **_money(landing),
         **_new(new),
         **_outcomes(landing),
+        "batch_assets/price": "standard" if realtime else "batch",
         GENERATION: landing.ref.generation,
         LEDGER: ledger,
         "batch_assets/plan_id": landing.plan_id,

@@ -14,7 +14,14 @@ from dagster._daemon.types import DaemonHeartbeat
 from dagster_gcp import GCSResource
 from pydantic import BaseModel
 
-from batch_assets.dagster import BatchStore, OpenAIBatchResource, ParquetIOManager, Upstream, batch_asset
+from batch_assets.dagster import (
+    BatchStore,
+    OpenAIBatchResource,
+    ParquetIOManager,
+    RealtimeResource,
+    Upstream,
+    batch_asset,
+)
 from batch_assets.dagster.io_manager import store_tables
 from batch_assets.dagster.rows import record_batches
 from batch_assets.emulator import Emulator
@@ -116,6 +123,17 @@ def test_a_plain_materialize_waits_and_a_second_one_buys_nothing(batch_emulator:
         result = _materialize(classified, tmp_path, store={"wait_seconds": 30})
         assert result.success
     assert batch_emulator.bill()["openai"]["requests"] == 3
+
+
+def test_a_night_without_a_batch_api_says_that_it_cost_the_standard_price(
+    batch_emulator: Emulator, tmp_path: Path
+) -> None:
+    url, root = batch_emulator.openai_base_url, str(tmp_path / "realtime")
+    host = RealtimeResource(dialect="openai", api_key="k", base_url=url, root=root)
+    for folder, resources, price in (("a", {"openai": host}, "standard"), ("b", {}, "batch")):
+        result = _materialize(classified, tmp_path / folder, store={"wait_seconds": 30}, resources=resources)
+        (event,) = result.asset_materializations_for_node("classified")
+        assert event.metadata["batch_assets/price"].value == price
 
 
 def test_a_wait_that_is_too_short_can_be_gone_on_with(batch_emulator: Emulator, tmp_path: Path) -> None:
