@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import orjson
@@ -9,6 +10,7 @@ import pytest
 from google.cloud import storage
 from google.genai import types
 from google.oauth2.credentials import Credentials
+from provider_world import Nights, messages, spec_of
 from pydantic import BaseModel, Field
 
 from batch_assets.emulator import Emulator
@@ -245,3 +247,14 @@ def test_without_the_sdk_the_install_line_is_said(monkeypatch: pytest.MonkeyPatc
     provider = VertexProvider(project="p", location="eu", gcs_folder="gs://bucket/folder")
     with pytest.raises(ConfigError, match=r'pip install "batch-assets\[vertex\]"'):
         provider.check_credentials()
+
+
+def test_a_night_whose_jobs_succeed_in_part(provider: VertexProvider, batch_emulator: Emulator, tmp_path: Path) -> None:
+    for operation in ("batches.retrieve", "batches.list"):
+        batch_emulator.arm(
+            "unknown_status", operation=operation, status="JOB_STATE_PARTIALLY_SUCCEEDED", provider="vertex", times=99
+        )
+    batch_emulator.arm("request_error", contains="Message 2:")
+    landing, table = Nights(tmp_path / "night", provider).night(spec_of("gemini-3-flash-preview", str), messages(6))
+    assert landing.outcomes == {"succeeded": 6}
+    assert table["batch_attempts"].to_pylist() == [1, 1, 2, 1, 1, 1]
