@@ -87,6 +87,19 @@ def is_connection_error(error: Exception) -> bool:
     return isinstance(error, OSError) or type(error).__module__.startswith(_TRANSPORTS)
 
 
+def is_unreadable(error: Exception) -> bool:
+    """Whether an answer with a good status was none of the API's, a proxy's page say, which SDKs hand on as a text."""
+    return isinstance(error, (AttributeError, TypeError, ValueError))
+
+
+def id_of(batch: object, name: str) -> str:
+    """The id of a batch that a create call returned. Raises Ambiguous for an answer that is none of the API's."""
+    batch_id = getattr(batch, "id", None)
+    if not isinstance(batch_id, str):
+        raise Ambiguous(f"the reply to creating a batch is none: {str(batch)[:200]!r}", provider=name)
+    return batch_id
+
+
 def retried(call: Callable[[], T], retries: int) -> T:
     """What a call that may be repeated gives, made again after a Transient: for SDKs whose own retries have no bound.
 
@@ -101,8 +114,3 @@ def retried(call: Callable[[], T], retries: int) -> T:
                 raise
             time.sleep(pause)
     return call()
-
-
-def is_unreadable(error: BaseException) -> bool:
-    """An answer with a good status that is none of the API's, such as a proxy's page: the SDKs hand it on as a text."""
-    return isinstance(error, (AttributeError, TypeError, ValueError))

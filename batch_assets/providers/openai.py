@@ -23,6 +23,7 @@ from batch_assets.errors import Ambiguous, ConfigError, NotFound, Refused, Trans
 from batch_assets.providers.http import (
     Answer,
     creating_error,
+    id_of,
     is_connection_error,
     is_unreadable,
     reading_error,
@@ -248,10 +249,7 @@ class OpenAIProvider:
             raise creating_error(self._answer("creating a batch", error)) from error
         except (openai.OpenAIError, OSError) as error:
             raise Ambiguous(f"the reply to creating a batch was lost: {error}", provider=self.name) from error
-        batch_id = getattr(batch, "id", None)
-        if not isinstance(batch_id, str):  # a proxy's page, which the SDK hands on as a text
-            raise Ambiguous(f"the reply to creating a batch is none: {str(batch)[:200]!r}", provider=self.name)
-        return batch_id
+        return id_of(batch, self.name)
 
     # ------------------------------------------------------------ reading answers
 
@@ -265,9 +263,7 @@ class OpenAIProvider:
         except (openai.OpenAIError, OSError) as error:
             raise Transient(f"{self.name}: {what} failed: {error}", provider=self.name) from error
         except Exception as error:
-            if is_unreadable(error):
-                raise Transient(f"{self.name}: {what} got no readable answer: {error!r}", provider=self.name) from error
-            if not is_connection_error(error):
+            if not is_connection_error(error) and not is_unreadable(error):
                 raise
             raise Transient(f"{self.name}: {what} was cut off: {error!r}", provider=self.name) from error
 

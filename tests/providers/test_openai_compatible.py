@@ -39,54 +39,45 @@ def host_url(emulator: Emulator) -> str:
 # ---------------------------------------------------------------- the contract
 
 
-class TestAzure(ProviderContract):
-    model = "my-deployment"
+class HostContract(ProviderContract):
+    """Of a dialect, against the emulator of OpenAI's API."""
+
     emulated = "openai"
-    key_variable = "AZURE_OPENAI_API_KEY"
     statuses: ClassVar = OPENAI_STATUSES
+    dialect: ClassVar[str]
+    settings: ClassVar[dict[str, Any]] = {}
 
     def provide(self, emulator: Any, secret: str, retries: int = 0) -> OpenAICompatibleProvider:
         return OpenAICompatibleProvider(
-            dialect="azure", api_key=secret, base_url=host_url(emulator), max_retries=retries
+            dialect=self.dialect, api_key=secret, base_url=host_url(emulator), max_retries=retries, **self.settings
         )
 
 
-class TestGroq(ProviderContract):
+class TestAzure(HostContract):
+    dialect = "azure"
+    model = "my-deployment"
+    key_variable = "AZURE_OPENAI_API_KEY"
+
+
+class TestGroq(HostContract):
     """With a window of its own."""
 
+    dialect = "groq"
     model = "llama-3.3-70b-versatile"
-    emulated = "openai"
     key_variable = "GROQ_API_KEY"
-    statuses: ClassVar = OPENAI_STATUSES
-
-    def provide(self, emulator: Any, secret: str, retries: int = 0) -> OpenAICompatibleProvider:
-        return OpenAICompatibleProvider(
-            dialect="groq", api_key=secret, base_url=host_url(emulator), completion_window="7d", max_retries=retries
-        )
+    settings: ClassVar = {"completion_window": "7d"}
 
 
-class TestDoubleword(ProviderContract):
+class TestDoubleword(HostContract):
+    dialect = "doubleword"
     model = "Qwen/Qwen3-14B-FP8"
-    emulated = "openai"
     key_variable = "DOUBLEWORD_API_KEY"
-    statuses: ClassVar = OPENAI_STATUSES
-
-    def provide(self, emulator: Any, secret: str, retries: int = 0) -> OpenAICompatibleProvider:
-        return OpenAICompatibleProvider(
-            dialect="doubleword", api_key=secret, base_url=host_url(emulator), max_retries=retries
-        )
 
 
-class TestGateway(ProviderContract):
+class TestGateway(HostContract):
+    dialect = "gateway"
     model = "gpt-5-mini"
-    emulated = "openai"
     key_variable = None
-    statuses: ClassVar = OPENAI_STATUSES
-
-    def provide(self, emulator: Any, secret: str, retries: int = 0) -> OpenAICompatibleProvider:
-        return OpenAICompatibleProvider(
-            dialect="gateway", api_key=secret, base_url=host_url(emulator), max_retries=retries
-        )
 
 
 # ---------------------------------------------------------------- what goes to the host
