@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from batch_assets.errors import Ambiguous, Blocked, NotFound, ProviderError, QueueFull, Refused, Transient
@@ -30,11 +32,27 @@ def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """What the provider asks us to wait, if it says so in seconds."""
-    try:
-        return float(headers["retry-after"])
-    except (KeyError, ValueError):
+    """What the provider asks us to wait, if it does: in seconds, or until a date (RFC 9110, 10.2.3).
+
+    A date is compared with that of the answer itself, so that this machine's clock does not matter.
+    """
+    wanted = headers.get("retry-after")
+    if wanted is None:
         return None
+    try:
+        seconds = float(wanted)
+    except ValueError:
+        until, now = _http_date(wanted), _http_date(headers.get("date")) or datetime.now(UTC)
+        return None if until is None else max(0.0, (until - now).total_seconds())
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+def _http_date(text: str | None) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text or "")
+    except (TypeError, ValueError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
