@@ -70,12 +70,16 @@ def batch_definitions(
 def engine_definitions(
     resources: Mapping[str, Any], *, poll_interval_seconds: int = 30, assets: Sequence[Any] | None = None
 ) -> Definitions:
-    """The sensors and jobs alone. `assets` are the keys of the batch assets; without them, every asset is looked at."""
+    """The sensors and jobs alone. `assets` are the keys of the batch assets; without them, every asset is looked at.
+
+    Raises ConfigError.
+    """
     if poll_interval_seconds < 1:
         raise ConfigError(f"poll_interval_seconds is {poll_interval_seconds}; write 1 or more")
     store = resources.get(STORE_KEY)
     if not isinstance(store, BatchStore):
         raise ConfigError(f"the resource {STORE_KEY!r} is a {type(store).__name__}; it must be a BatchStore")
+    store.check()
     providers = {key: value for key, value in resources.items() if isinstance(value, BatchProviderResource)}
     selection = AssetSelection.assets(*assets).downstream() if assets else AssetSelection.all()
     advance = advance_job(providers, store)

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 TIMEOUT = "How long one read of a connection may take, in seconds (uploads, downloads)."
 EMULATED = "emulated"
 """What stands at the emulator in the place of a key, a project, a bucket."""
+_UNKNOWN = {
+    "base_url": "https://unset.invalid",
+    "server_url": "https://unset.invalid",
+    "gcs_folder": "gs://unknown",
+}
+"""What stands when definitions load in the place of an address that is known in the run only."""
 RETRIES = "Retries of calls that only read or upload. A create call is never retried."
 
 
@@ -54,8 +60,12 @@ class BatchProviderResource(ConfigurableResource, ABC):  # type: ignore[type-arg
         """The account under the resource's key `name`."""
 
     def offline(self, name: str) -> Provider:
-        """The same without its secrets, to check requests by when definitions load; it can send nothing."""
-        return type(self)(**self._known()).provider(name)
+        """The same without its secrets, to check requests by when definitions load; it can send nothing.
+
+        Raises ConfigError for a setting that cannot be right. One that is known in the run only is not judged.
+        """
+        unknown = {field: value for field, value in _UNKNOWN.items() if is_env(getattr(self, field, None))}
+        return type(self)(**{**self._known(), **unknown}).provider(name)
 
     def emulated(self, addresses: Mapping[str, str], folder: str) -> BatchProviderResource:
         """The same at the emulator, for tests; one that the emulator does not speak is given back as it is.
@@ -250,12 +260,6 @@ class VertexBatchResource(BatchProviderResource):
             max_retries=self.max_retries,
             queue=self.queue_limits(),
         )
-
-    def offline(self, name: str) -> Provider:
-        """As for others; a folder that is not known before the run does not matter to the checks."""
-        if is_env(self.gcs_folder):
-            return self.model_copy(update={"gcs_folder": "gs://unknown"}).offline(name)
-        return super().offline(name)
 
 
 class MistralBatchResource(BatchProviderResource):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dagster import ConfigurableResource
+from dagster import ConfigurableResource, EnvVar
 from pydantic import Field, PrivateAttr
 
 from batch_assets.errors import ConfigError
@@ -65,6 +66,12 @@ class BatchStore(ConfigurableResource):  # type: ignore[type-arg]  # it gives it
         if self.root is None and context.instance is not None:
             self._default_root = default_root(context.instance)
 
+    def check(self) -> None:
+        """Raise ConfigError for a place that is known before the run, and is neither folder nor bucket."""
+        for place in (self.root, self.tables):
+            if place is not None and not isinstance(place, EnvVar):
+                is_bucket(place)
+
     def object_store(self) -> ObjectStore:
         """The store. Raises ConfigError, StoreError."""
         root = self._root()
@@ -107,7 +114,7 @@ def open_store(root: str, client: Client | None = None) -> ObjectStore:
 
 def is_bucket(root: str) -> bool:
     """Whether a place is a bucket. Raises ConfigError for one that is neither folder nor bucket."""
-    if "://" in root and not root.startswith("gs://"):
+    if "://" in root and not re.match(r"gs://[^/]", root):
         raise ConfigError(f"BatchStore: {root!r} is no place it can store in; give a folder or gs://bucket/folder")
     return root.startswith("gs://")
 

@@ -27,6 +27,7 @@ from batch_assets.emulator.google_calls import failed, no_such_url, problems_of
 from batch_assets.emulator.lines import LineFile
 from batch_assets.emulator.vertex_jobs import JobCalls, output_directory
 from batch_assets.emulator.vertex_limits import VertexLimits
+from batch_assets.emulator.vertex_locations import LOCATIONS, no_such_host
 from batch_assets.emulator.wire import Result, Strike, Verdict, fingerprint_of
 
 PREFIX = "/vertex"
@@ -162,15 +163,21 @@ def _source(batch: Batch) -> str:
     return uri
 
 
-def _authenticate(request: Request) -> None:
-    """Any token will do, but for `sk-invalid...`; any project, but for `nonexistent...`."""
+def _authenticate(request: Request) -> Response | None:
+    """Any token will do, but for `sk-invalid...`; any project, but for `nonexistent...`; the locations that there are.
+
+    A location has a host of its own, so that nobody looks at the token where there is none.
+    """
+    project, location = (request.path_params.get(name, "") for name in ("project", "location"))
+    if location not in LOCATIONS:
+        return no_such_host()
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer" or not token.strip() or token.startswith("sk-invalid"):
         raise GoogleRefused(401)
-    project, location = (request.path_params.get(name, "") for name in ("project", "location"))
     if project.startswith("nonexistent"):
         raise GoogleRefused(
             403,
             "Permission 'aiplatform.batchPredictionJobs.list' denied on resource "
             f"'//aiplatform.googleapis.com/projects/{project}/locations/{location}' (or it may not exist).",
         )
+    return None

@@ -29,6 +29,7 @@ from batch_assets.providers.anthropic_lines import read_custom_id, read_result
 from batch_assets.providers.anthropic_parts import PARTS
 from batch_assets.providers.http import (
     Answer,
+    check_address,
     creating_error,
     id_of,
     is_connection_error,
@@ -149,8 +150,10 @@ class AnthropicProvider:
     ) -> None:
         """`workspace` names the account where several keys of one host belong to different workspaces.
 
-        Its id (`wrkspc_...`) is sent with every call: a key of another workspace is refused then.
+        Its id (`wrkspc_...`) is sent with every call: a key of another workspace is refused then. Raises ConfigError.
         """
+        if base_url:
+            check_address("base_url", base_url, added=("/v1",))
         self.name = name
         self.queue = queue or QueueLimits()
         self.listing_grace_seconds = listing_grace_seconds

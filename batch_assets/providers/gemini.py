@@ -34,7 +34,7 @@ from batch_assets.providers.gemini_operations import (
     newest_first,
 )
 from batch_assets.providers.google import body_answer, creating, import_genai, reading
-from batch_assets.providers.http import creating_error, reading_error, retried, split_lines
+from batch_assets.providers.http import check_address, creating_error, reading_error, retried, split_lines
 from batch_assets.records import BatchInfo, BatchPhase, InputFile, Limits
 from batch_assets.storage.scratch import scratch_file
 
@@ -93,6 +93,8 @@ class GeminiProvider:
         """
         if not 0 <= inline_bytes <= _MOST_INLINE_BYTES:
             raise ConfigError(f"`inline_bytes` is {inline_bytes}; Gemini takes {_MOST_INLINE_BYTES:,} at most")
+        if base_url:
+            check_address("base_url", base_url, added=("/v1", "/v1beta"))
         self.name = name
         self.queue = queue or QueueLimits()
         self.listing_grace_seconds = listing_grace_seconds

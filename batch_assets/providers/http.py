@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
-from batch_assets.errors import Ambiguous, Blocked, NotFound, ProviderError, QueueFull, Refused, Transient
+from batch_assets.errors import Ambiguous, Blocked, ConfigError, NotFound, ProviderError, QueueFull, Refused, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 T = TypeVar("T")
 
@@ -55,6 +56,24 @@ def _http_date(text: str | None) -> datetime | None:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
+def check_address(setting: str, address: str, *, example: str = "https://host", added: Sequence[str] = ()) -> None:
+    """Raise ConfigError for what is no root of an API; `added` are ends of it that the SDK adds itself."""
+    shown = address.rpartition("@")[2]  # before it may stand a password
+    if not _is_address(address):
+        raise ConfigError(f"`{setting}` is {shown!r}; write the root of the API, {example} say")
+    for end in added:
+        if address.rstrip("/").endswith(end):
+            raise ConfigError(f"`{setting}` is {shown!r}; leave out `{end}`, which is added to it")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:  # a port that is no number, say
+        return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """A provider's answer to a call that failed."""
@@ -76,7 +95,7 @@ def reading_error(answer: Answer) -> ProviderError:
     """What a failed call means that may be made again: list, read, upload, download, cancel, delete."""
     status = answer.status
     facts = {"provider": answer.provider, "status": status, "code": answer.code}
-    text = f"{answer.provider}: {answer.what} was answered {status}: {answer.message}"
+    text = _one_line(f"{answer.provider}: {answer.what} was answered {status}: {answer.message}")
     if status == 404:
         return NotFound(text, **facts)  # type: ignore[arg-type]  # one dict for all of them
     if status in {401, 402, 403} or answer.out_of_money:
@@ -90,7 +109,7 @@ def creating_error(answer: Answer) -> ProviderError:
     """What a failed create call means. Only a 4xx with the provider's own body says that nothing was created."""
     status = answer.status
     facts = {"provider": answer.provider, "status": status, "code": answer.code}
-    text = f"{answer.what} was answered {status}: {answer.message}"
+    text = _one_line(f"{answer.what} was answered {status}: {answer.message}")
     if answer.code is None or status in {408, 409} or status >= 500:
         return Ambiguous(text, **facts)  # type: ignore[arg-type]
     if status == 429 and not answer.out_of_money:
@@ -98,6 +117,11 @@ def creating_error(answer: Answer) -> ProviderError:
     if status in {401, 402, 403} or answer.out_of_money or answer.unknown_model:
         return Blocked(text, whole_account=not answer.unknown_model, **facts)
     return Refused(text, **facts)  # type: ignore[arg-type]
+
+
+def _one_line(text: str) -> str:
+    """A page in the place of an answer has many."""
+    return " ".join(text.split())
 
 
 def is_connection_error(error: Exception) -> bool:

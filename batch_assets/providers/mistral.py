@@ -27,6 +27,7 @@ from batch_assets.dialects import OPENAI_STRICT, check_json_schema
 from batch_assets.errors import Ambiguous, ConfigError, NotFound, Refused, Transient
 from batch_assets.providers.http import (
     Answer,
+    check_address,
     creating_error,
     is_connection_error,
     reading_error,
@@ -123,7 +124,9 @@ class MistralProvider:
         queue: QueueLimits | None = None,
         listing_grace_seconds: float = 180,
     ) -> None:
-        """`workspace` names the account where several keys belong to different workspaces."""
+        """`workspace` names the account where several keys belong to different workspaces. Raises ConfigError."""
+        if server_url:
+            check_address("server_url", server_url, added=("/v1",))
         self.name = name
         self.queue = queue or QueueLimits()
         self.listing_grace_seconds = listing_grace_seconds

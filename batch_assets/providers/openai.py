@@ -22,6 +22,7 @@ from batch_assets.dialects import OPENAI_STRICT, check_json_schema
 from batch_assets.errors import Ambiguous, ConfigError, NotFound, Refused, Transient
 from batch_assets.providers.http import (
     Answer,
+    check_address,
     creating_error,
     id_of,
     is_connection_error,
@@ -88,6 +89,9 @@ class OpenAIProvider:
         queue: QueueLimits | None = None,
         listing_grace_seconds: float = 180,
     ) -> None:
+        """What is not given is taken from the environment, as the SDK does. Raises ConfigError."""
+        if base_url:
+            check_address("base_url", base_url, example="https://host/v1")
         self.name = name
         self.listing_grace_seconds = listing_grace_seconds
         self.queue = queue or QueueLimits()

@@ -34,8 +34,9 @@ from batch_assets.providers.google import (
     reading,
     storage_client,
 )
-from batch_assets.providers.http import retried, split_lines
+from batch_assets.providers.http import check_address, retried, split_lines
 from batch_assets.providers.vertex_jobs import job_info
+from batch_assets.providers.vertex_settings import check_form, host_of, misplaced
 from batch_assets.records import BatchInfo, BatchPhase, InputFile, Limits
 from batch_assets.storage.scratch import scratch_file
 
@@ -67,7 +68,6 @@ _OTHERS = ("anthropic", "claude", "meta", "llama", "mistral", "deepseek-ai", "qw
 """Publishers and models whose batches at Vertex AI have other lines (Claude's: four jobs at a time)."""
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _CHUNK_BYTES = 8 << 20
-_LOCATION = re.compile(r"global|[a-z]{2}|[a-z]+-[a-z]+\d+")
 _PREDICTIONS = re.compile(r"predictions?\.(?:jsonl|results)(?:-(\d+)-of-(\d+))?")
 
 
@@ -98,7 +98,7 @@ class VertexProvider:
 
         Default project, location, address and credentials: the environment's (GOOGLE_CLOUD_PROJECT,
         GOOGLE_CLOUD_LOCATION, GOOGLE_VERTEX_BASE_URL). An address on this machine is an emulator's: it is sent no
-        credentials of Google's, and has the bucket, too.
+        credentials of Google's, and has the bucket, too. Raises ConfigError.
         """
         self.name = name
         self.queue = queue or QueueLimits()
@@ -109,6 +109,11 @@ class VertexProvider:
         self._given_storage = storage_client
         self._credentials = credentials
         self._base_url = (base_url or os.environ.get("GOOGLE_VERTEX_BASE_URL") or "").rstrip("/") or None
+        for setting, value in {"project": project, "location": location, "gcs_folder": self._folder}.items():
+            if value:
+                check_form(name, setting, value)
+        if base_url:
+            check_address("base_url", base_url, added=("/v1", "/v1beta1"))
         self._timeout_seconds = timeout_seconds
         self._max_retries = max_retries
 
@@ -154,15 +159,8 @@ class VertexProvider:
                     f"the provider {self.name!r} has no `{setting}`: set it in its resource, or the environment "
                     f"variable GOOGLE_CLOUD_{setting.upper()}"
                 )
-        if not _LOCATION.fullmatch(self._location):
-            raise ConfigError(
-                f"the provider {self.name!r} has {self._location!r} as `location`; write a region, `europe-west4` say, "
-                "or `eu`, `us` or `global`"
-            )
-        if not re.fullmatch(r"gs://[^/]+(/.+)?", self._folder):
-            raise ConfigError(
-                f"the provider {self.name!r} has {self._folder!r} as `gcs_folder`; write gs://bucket/folder"
-            )
+            check_form(self.name, setting, value)
+        check_form(self.name, "gcs_folder", self._folder)
 
     @cached_property
     def account(self) -> str:
@@ -206,12 +204,18 @@ class VertexProvider:
         since = (self._google_time - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
         wanted = f'labels.{OURS[0]}={OURS[1]} AND create_time>"{since}"'
 
+        what = f"listing the batch jobs of {self._place}"
+
         def read() -> list[BatchInfo]:
-            with reading(self.name, f"listing the batch jobs of {self._place}"):
+            with reading(self.name, what):
                 found = self._client.batches.list(config={"filter": wanted, "page_size": 100})
                 return [job_info(job) for job in found]
 
-        return sorted(retried(read, self._max_retries), key=lambda job: job.created_at, reverse=True)
+        try:
+            return sorted(retried(read, self._max_retries), key=lambda job: job.created_at, reverse=True)
+        except (NotFound, Refused, Transient) as error:
+            host = urlsplit(self._base_url).netloc if self._base_url else host_of(self._location)
+            raise misplaced(error, name=self.name, what=what, location=self._location, host=host) from error
 
     def batch(self, batch_id: str) -> BatchInfo:
         """One job."""

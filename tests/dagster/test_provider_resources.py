@@ -163,6 +163,43 @@ def test_settings_that_cannot_be(settings: dict[str, Any]) -> None:
         OpenAICompatibleBatchResource(**settings)
 
 
+PLACE = {"project": "p", "location": "eu", "gcs_folder": "gs://bucket/batches"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "said"),
+    [
+        (VertexBatchResource, {**PLACE, "location": "Frankfurt"}, "'Frankfurt' as `location`; write a region"),
+        (VertexBatchResource, {**PLACE, "location": "europe"}, "'europe' as `location`"),
+        (VertexBatchResource, {**PLACE, "gcs_folder": "bucket"}, "'bucket' as `gcs_folder`; write gs://bucket/folder"),
+        (VertexBatchResource, {**PLACE, "gcs_folder": "gs://My Bucket"}, "as `gcs_folder`"),
+        (VertexBatchResource, {**PLACE, "project": "My Project"}, "'My Project' as `project`; write the project's id"),
+        (VertexBatchResource, {**PLACE, "base_url": "localhost:80"}, "`base_url` is 'localhost:80'"),
+        (OpenAIBatchResource, {"base_url": "api.openai.com/v1"}, "`base_url` is 'api.openai.com/v1'; write the root"),
+        (OpenAIBatchResource, {"base_url": "https://user:SECRET@host:x"}, "`base_url` is 'host:x'"),
+        (AnthropicBatchResource, {"base_url": "https://host/v1"}, "leave out `/v1`"),
+        (GeminiBatchResource, {"base_url": "https://host/v1beta/"}, "leave out `/v1beta`"),
+        (MistralBatchResource, {"server_url": "https://"}, "`server_url` is 'https://'"),
+        (OpenAICompatibleBatchResource, {"dialect": "gateway", "base_url": "host"}, "`base_url` is 'host'"),
+        (OpenAICompatibleBatchResource, {"dialect": "groq", "completion_window": "2h"}, "`completion_window` is '2h'"),
+        (RealtimeResource, {"dialect": "gateway", "base_url": "host", "root": "x"}, "`base_url` is 'host'"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_settings_that_cannot_be_right_are_refused_when_definitions_load(
+    kind: type[BatchProviderResource], settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        defined(kind(**settings), max_output_tokens=10)
+    assert str(caught.value).startswith("answers: ")
+    assert "SECRET" not in str(caught.value)
+
+
+def test_locations_that_may_come_into_being_load() -> None:
+    for location in ("europe-west99", "us-gov-west1", "global", "eu"):
+        defined(VertexBatchResource(**{**PLACE, "location": location, "project": "example.com:my-project"}))
+
+
 def test_secrets_are_not_shown() -> None:
     for resource in (
         OpenAIBatchResource(api_key="sk-SECRET"),

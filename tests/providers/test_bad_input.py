@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from google.oauth2.credentials import Credentials
 from pydantic import BaseModel, Field, create_model
 
 from batch_assets.emulator import Emulator
 from batch_assets.engine import submit_waiting
-from batch_assets.errors import ConfigError, SchemaError
+from batch_assets.errors import ConfigError, SchemaError, Transient
 from batch_assets.lifecycle import State
 from batch_assets.provider_contract.contract import SECRET, Bench
 from batch_assets.provider_contract.nights import Nights
 from batch_assets.providers.protocol import Provider
 from batch_assets.providers.registry import make_provider
+from batch_assets.providers.vertex import VertexProvider
 from batch_assets.records import Request
 from batch_assets.schema import OutputSchema
 
@@ -97,6 +99,12 @@ WRONG: list[tuple[str, dict[str, str], str, list[str]]] = [
     ("gemini", {}, "GEMINI_API_KEY", ["gemini", "401", "API key not valid"]),
     ("mistral", {"server_url": "{}/mistral"}, "MISTRAL_API_KEY", ["mistral", "401"]),
     ("vertex", {**GOOGLE, "project": "nonexistent-one"}, "", ["vertex", "403", "projects/nonexistent-one"]),
+    (
+        "vertex",
+        {**GOOGLE, "location": "europe-west99"},
+        "",
+        ["404", "page that is not Vertex AI's", "`location` is 'europe-west99': write one that Vertex AI has"],
+    ),
     ("vertex", {**GOOGLE, "gcs_folder": "gs://nonexistent/x"}, "", ["gs://nonexistent/x", "bucket does not exist"]),
     ("vertex", {**GOOGLE, "gcs_folder": "gs://forbidden/x"}, "", ["gs://forbidden/x", "storage.objects.create access"]),
 ]
@@ -126,6 +134,21 @@ def test_a_wrong_account_is_said_in_one_line(  # noqa: PLR0917
     assert "\n" not in reason
     assert SECRET not in reason
     assert emulator.bill() == {}
+
+
+def test_a_host_that_is_not_found_may_be_a_wrong_location(emulator: Emulator) -> None:
+    """The network may be down as well, so that it is asked again."""
+    token = Credentials(token=SECRET)
+    for base_url, location in (("https://vertex.invalid", "europe-west99"), ("https://eu.invalid", "eu")):
+        provider = VertexProvider(
+            **{**GOOGLE, "location": location}, base_url=base_url, credentials=token, max_retries=0
+        )
+        with pytest.raises(Transient) as caught:
+            provider.newest()
+        said = str(caught.value)
+        assert f"host {base_url.removeprefix('https://')} is not found: either the network is down" in said
+        assert f"`location` is '{location}'" in said
+        assert "\n" not in said
 
 
 def test_a_location_that_is_none_is_named() -> None:
