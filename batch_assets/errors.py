@@ -15,7 +15,14 @@ class BatchAssetsError(Exception):
 
 
 class ConfigError(BatchAssetsError):
-    """A setting is wrong: the message names it and what to write instead."""
+    """A setting is wrong: the message names it and what to write instead.
+
+    `at` are the keys that lead to it where it stands inside another one.
+    """
+
+    def __init__(self, message: str, *, at: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 class PromptError(ConfigError):

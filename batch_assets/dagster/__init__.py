@@ -2,7 +2,11 @@
 
 from batch_assets.dagster.asset import batch_asset, build_batch_asset
 from batch_assets.dagster.checks import BatchChecks
-from batch_assets.dagster.compatible_providers import OpenAICompatibleBatchResource, RealtimeResource
+from batch_assets.dagster.compatible_providers import (
+    HostDifferences,
+    OpenAICompatibleBatchResource,
+    RealtimeResource,
+)
 from batch_assets.dagster.components import BatchAssetComponent, BatchEngineComponent
 from batch_assets.dagster.definitions import batch_definitions, engine_definitions, nightly_schedule
 from batch_assets.dagster.io_manager import ParquetIOManager
@@ -26,6 +30,7 @@ __all__ = [
     "BatchProviderResource",
     "BatchStore",
     "GeminiBatchResource",
+    "HostDifferences",
     "Image",
     "MistralBatchResource",
     "OpenAIBatchResource",

@@ -18,12 +18,14 @@ import openai
 from batch_assets.errors import ConfigError
 from batch_assets.providers.openai import OpenAIProvider
 from batch_assets.providers.openai_dialects import PRESETS, OpenAIDialect
+from batch_assets.providers.openai_differences import declared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from decimal import Decimal
 
     from batch_assets.admission import QueueLimits
+    from batch_assets.providers.openai_differences import Differences
 
 _NO_KEY = "none"
 
@@ -37,6 +39,7 @@ class OpenAICompatibleProvider(OpenAIProvider):
         self,
         *,
         dialect: OpenAIDialect | str,
+        differences: Differences | Mapping[str, Any] | None = None,
         name: str | None = None,
         api_key: str | None = None,
         base_url: str | None = None,
@@ -52,12 +55,14 @@ class OpenAICompatibleProvider(OpenAIProvider):
     ) -> None:
         """`dialect` is the name of a preset (azure, groq, doubleword, gateway) or a record of one's own.
 
+        `differences` make another host of it: the fields of openai_differences.Differences.
         `account_name` tells accounts of one host apart, where several keys belong to different ones. `api_version` goes
         with every call, for Azure's versioned API (root `https://NAME.openai.azure.com/openai`); the root of its v1 API
         is `https://NAME.openai.azure.com/openai/v1` and needs none. `headers` go with every call, a gateway's
         `x-litellm-model` say; they are no place for secrets. Raises ConfigError.
         """
-        self.dialect = _preset(dialect, self.presets) if isinstance(dialect, str) else dialect
+        preset = _preset(dialect, self.presets) if isinstance(dialect, str) else dialect
+        self.dialect = preset if differences is None else declared(preset, differences)
         super().__init__(
             name=name or self.dialect.vendor,
             api_key=api_key,
@@ -135,7 +140,10 @@ def _without_authorization(request: Any) -> None:
 
 def _preset(name: str, presets: Mapping[str, OpenAIDialect]) -> OpenAIDialect:
     if name not in presets:
-        raise ConfigError(f"`dialect` is {name!r}; known are {', '.join(sorted(presets))}, or give an OpenAIDialect")
+        known = ", ".join(sorted(presets))
+        raise ConfigError(
+            f"`dialect` is {name!r}; known are {known}. For another host, write `gateway` and set `differences`"
+        )
     return presets[name]
 
 

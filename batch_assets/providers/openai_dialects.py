@@ -1,4 +1,5 @@
-"""How hosts that speak OpenAI's batch API differ from OpenAI, as data. A new host is one more record.
+"""How hosts that speak OpenAI's batch API differ from OpenAI, as data. A new host is one more record, or is
+declared by its user: openai_differences.
 
 Sources (read 2026-11; nothing here was tried on the hosts themselves): OpenAI's OpenAPI file 2.3.0; Microsoft's
 reference of `POST /openai/v1/batches` and its batch guide; Groq's SDK 1.7; Doubleword's pages; LiteLLM's pages on

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import openai
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from batch_assets.admission import QueueLimits
     from batch_assets.providers.openai_dialects import OpenAIDialect
+    from batch_assets.providers.openai_differences import Differences
     from batch_assets.records import Request
     from batch_assets.storage.protocol import ObjectStore
 
@@ -75,6 +76,7 @@ class RealtimeProvider(OpenAICompatibleProvider):
         *,
         store: ObjectStore | Callable[[], ObjectStore],
         dialect: OpenAIDialect | str,
+        differences: Differences | Mapping[str, Any] | None = None,
         name: str | None = None,
         api_key: str | None = None,
         base_url: str | None = None,
@@ -103,6 +105,7 @@ class RealtimeProvider(OpenAICompatibleProvider):
             )
         super().__init__(
             dialect=dialect,
+            differences=differences,
             name=name,
             api_key=api_key,
             base_url=base_url,

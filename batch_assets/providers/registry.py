@@ -85,7 +85,8 @@ def _value(name: str, key: str, text: str, parameters: Mapping[str, inspect.Para
     try:
         return read(text)
     except (ValueError, InvalidOperation) as error:
-        given = "no such mapping" if read is _mapping else repr(text)  # a header may hold what nobody is to read
+        mapping = read in {_texts, _object}
+        given = "no such mapping" if mapping else repr(text)  # a header may hold what nobody is to read
         raise ConfigError(f"the setting {key!r} of the provider {name!r} is {given}; {error}") from error
 
 
@@ -103,13 +104,13 @@ def _truth(text: str) -> bool:
     return text.lower() == "true"
 
 
-def _mapping(text: str) -> dict[str, str]:
+def _object(text: str, kind: type = object, what: str = 'a JSON object, {"metadata": false} say') -> dict[str, Any]:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         value = None
-    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
-        raise ValueError('write a JSON object of texts, {"x-team": "a"} say')
+    if not isinstance(value, dict) or not all(isinstance(each, kind) for each in value.values()):
+        raise ValueError(f"write {what}")
     return value
 
 
@@ -120,12 +121,15 @@ def _number(text: str, kind: Callable[[str], Any], what: str) -> Any:
         raise ValueError(f"write {what}") from error
 
 
+_texts = partial(_object, kind=str, what='a JSON object of texts, {"x-team": "a"} say')
 _READERS: dict[str, Callable[[str], Any]] = {
     "str": str,
     "bool": _truth,
     "int": partial(_number, kind=int, what="a whole number"),
     "float": partial(_number, kind=float, what="a number"),
     "Decimal": partial(_number, kind=Decimal, what="a number"),
-    "Mapping[str, str]": _mapping,
-    "dict[str, str]": _mapping,
+    "Mapping[str, str]": _texts,
+    "dict[str, str]": _texts,
+    "Mapping[str, Any]": _object,
+    "dict[str, Any]": _object,
 }

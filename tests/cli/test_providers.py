@@ -15,6 +15,7 @@ from batch_assets.providers.registry import make_provider, provider_names
 
 Here = Callable[[Sequence[str]], Answer]
 GOOGLE = ["project=my-project", "location=europe-west4", "gcs_folder=gs://bucket/batches"]
+ACME = 'differences={"vendor": "acme", "windows": ["3d"], "metadata": false, "max_requests": 2}'
 
 # Name, model, settings with {} as the emulator's address, and what the emulator calls the provider.
 EVERY: list[tuple[str, str, list[str], str]] = [
@@ -26,7 +27,7 @@ EVERY: list[tuple[str, str, list[str], str]] = [
     ("azure", "gpt-5-mini", ["base_url={}/openai/v1"], "openai"),
     ("groq", "llama-3.1-8b-instant", ["base_url={}/openai/v1", "completion_window=48h"], "openai"),
     ("doubleword", "m", ["base_url={}/v1"], "openai"),
-    ("gateway", "m", ["base_url={}/v1", 'headers={"x-litellm-model":"m"}'], "openai"),
+    ("gateway", "m", ["base_url={}/openai/v1", 'headers={"x-litellm-model":"m"}', ACME], "openai"),
     ("deepseek", "deepseek-v4-flash", ["base_url={}/v1"], "openai"),
     ("realtime", "m", ["dialect=gateway", "base_url={}/v1", "concurrency=3"], "openai"),
 ]
@@ -79,6 +80,9 @@ def test_a_file_through_every_provider(shell: Shell, here: Here, provider: tuple
         ("openai", ["max_retries=many"], ["'max_retries'", "'many'", "whole number"]),
         ("anthropic", ["prompt_caching=yes"], ["'prompt_caching'", "true or false"]),
         ("gateway", ["headers=x"], ["'headers'", "JSON object"]),
+        ("gateway", ["differences=x"], ["'differences'", "JSON object"]),
+        ("gateway", ["base_url=http://h", 'differences={"windows":["1"]}'], ["`differences.windows` is '1'", "`24h`"]),
+        ("deepseek", ['differences={"key_variable":"sk-x"}'], ["`differences.key_variable`", "ACME_API_KEY"]),
         ("groq", ["completion_window=1h"], ["`completion_window`", "24h, 48h"]),
         ("realtime", ["dialect=acme"], ["'acme'", "deepseek"]),
     ],

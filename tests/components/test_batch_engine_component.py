@@ -36,6 +36,11 @@ attributes:
     claude: {type: AnthropicBatchResource, prompt_caching: true}
     google: {type: VertexBatchResource, gcs_folder: gs://b/f, gcs: {type: dagster_gcp.GCSResource, project: p}}
     own: {type: PROJECT.acme.AcmeResource, workspace: w}
+    acme:
+      type: OpenAICompatibleBatchResource
+      dialect: gateway
+      base_url: "http://{{ env.THE_HOST }}/v1"
+      differences: {vendor: acme, metadata: false, windows: [3d], statuses: {partial: expired}, max_requests: 10}
   poll_interval_seconds: 7
   nightly: "02:30"
 """
@@ -44,6 +49,18 @@ from batch_assets.dagster import MistralBatchResource
 
 class AcmeResource(MistralBatchResource):
     pass
+"""
+HOST = """
+type: batch_assets.dagster.BatchEngineComponent
+attributes:
+  providers:
+    acme:
+      type: OpenAICompatibleBatchResource
+      dialect: gateway
+      differences:
+        max_requests: 10
+        statuses:
+          partial: expired
 """
 DAILY = ("    key: classified\n", '    key: classified\n    partitions_def: {type: daily, start_date: "2026-11-01"}\n')
 
@@ -67,6 +84,8 @@ def test_everything(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(google, VertexBatchResource)
     assert type(google.gcs).__name__ == "GCSResource"
     assert isinstance(resources["own"], MistralBatchResource)
+    acme = resources["acme"].provider("acme")
+    assert (acme.account, acme.limits.max_requests, acme.limits.completion_window) == ("acme+localhost:1", 10, "3d")
     store = resources["batch_store"]
     assert isinstance(store, BatchStore)
     assert store.root == f"{project.root}/state"
@@ -111,6 +130,23 @@ def test_errors_name_file_and_line(
     said = error()
     assert f"defs.yaml:{line} - attributes" in said
     assert words in said
+
+
+@pytest.mark.parametrize(
+    ("fault", "line", "words"),
+    [
+        (("max_requests: 10", "max_requests: 0"), 9, "`differences.max_requests` is 0: Input should be greater"),
+        (("partial: expired", "partial: gone"), 10, "`differences.statuses` of 'partial' is 'gone'; write one of run"),
+        (("max_requests: 10", "requests: 10"), 9, "`differences` has no field 'requests'; it has"),
+    ],
+)
+def test_errors_of_a_declared_host_name_the_line_of_the_field(
+    project: Project, error: Callable[[], str], fault: tuple[str, str], line: int, words: str
+) -> None:
+    project.write("engine/defs.yaml", HOST.replace(*fault))
+    said = error()
+    assert f"defs.yaml:{line} - attributes.providers.acme.differences" in said
+    assert f"OpenAICompatibleBatchResource: {words}" in said
 
 
 def test_a_wrong_secret_is_not_in_the_error(project: Project, error: Callable[[], str]) -> None:

@@ -39,6 +39,7 @@ def test_public_names() -> None:
         "BatchProviderResource",
         "BatchStore",
         "GeminiBatchResource",
+        "HostDifferences",
         "Image",
         "MistralBatchResource",
         "OpenAIBatchResource",

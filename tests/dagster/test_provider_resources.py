@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import openai
 import pytest
 from dagster_gcp import GCSResource
 from pydantic import ValidationError
@@ -14,6 +16,7 @@ from batch_assets.dagster import (
     AnthropicBatchResource,
     BatchProviderResource,
     GeminiBatchResource,
+    HostDifferences,
     MistralBatchResource,
     OpenAIBatchResource,
     OpenAICompatibleBatchResource,
@@ -22,8 +25,10 @@ from batch_assets.dagster import (
     batch_definitions,
     build_batch_asset,
 )
+from batch_assets.emulator import Emulator
 from batch_assets.errors import ConfigError, PromptError
 from batch_assets.records import Request
+from batch_assets.testing import run_night
 
 
 @dg.asset
@@ -65,6 +70,13 @@ def test_requests_are_checked_without_what_is_known_at_the_run_only(
 @pytest.mark.parametrize("kind", [kind for kind, _ in OFFLINE])
 def test_every_setting_is_described(kind: type[BatchProviderResource]) -> None:
     assert [name for name, field in kind.model_fields.items() if not field.description] == []
+
+
+def test_every_difference_is_described() -> None:
+    document = (Path(__file__).resolve().parents[2] / "docs" / "providers.md").read_text()
+    for name, field in HostDifferences.model_fields.items():
+        assert field.description
+        assert f"`{name}`" in document
 
 
 def test_anthropic() -> None:
@@ -147,6 +159,113 @@ def test_hosts_without_batches(tmp_path: Path) -> None:
     assert provider.newest() is None
     with pytest.raises(ConfigError, match="DeepSeek takes `chat`"):
         defined(resource, endpoint="responses")
+
+
+ACME: dict[str, Any] = {
+    "name": "Acme",
+    "vendor": "acme",
+    "key_variable": "ACME_API_KEY",
+    "key_header": "x-acme-key",
+    "urls": {"chat": "/llm/chat"},
+    "windows": ["12h", "3d"],
+    "metadata": False,
+    "statuses": {"partial": "expired"},
+    "max_requests": 3,
+    "structured_output": "json_object",
+    "chat_limit_param": "max_tokens",
+    "console_url": "https://console.acme.example/batches/{}",
+}
+ACME_URL = "https://llm.acme.example/v1"
+
+
+def answers_of(**options: Any) -> dg.AssetsDefinition:
+    given = {"model": "m", "prompt": "{{ text }}", "output_type": str, "row_key": "id", "max_output_tokens": 50}
+    return build_batch_asset("answers", source="messages", provider="host", **given, **options)
+
+
+def test_a_night_at_a_host_that_is_declared(batch_emulator: Emulator) -> None:
+    """Its batches never say `completed`; the first one ends early, and what it had finished is kept."""
+    batch_emulator.arm("expired", fraction=0.4)
+    for operation in ("batches.list", "batches.retrieve"):
+        batch_emulator.arm("unknown_status", operation=operation, status="partial", times=1000)
+    batch_emulator.set_limits(max_requests=3)
+    host = OpenAICompatibleBatchResource(dialect="gateway", differences=ACME, base_url=ACME_URL, completion_window="3d")
+    rows = [{"id": number, "text": f"Card {number} is lost"} for number in range(7)]
+    night = run_night(answers_of(), rows, resources={"host": host}, emulator=batch_emulator)
+    assert night.table["batch_outcome"].to_pylist() == ["succeeded"] * 7
+    assert night.requests == 7
+    with openai.OpenAI(api_key="emulated", base_url=batch_emulator.addresses["hosts"]) as client:
+        batches = list(client.batches.list())
+    assert {(batch.completion_window, batch.metadata) for batch in batches} == {("3d", None)}
+    assert len(batches) == 4
+
+
+def test_a_host_without_batches_that_is_declared(batch_emulator: Emulator, tmp_path: Path) -> None:
+    host = RealtimeResource(
+        dialect="gateway",
+        differences=HostDifferences(**ACME),
+        base_url=ACME_URL,
+        root=str(tmp_path),
+        api_key="k",
+        api_version="7",
+        headers={"x-team": "t"},
+        requests_per_batch=2,
+    )
+    provider = host.provider("host")
+    assert (provider.account, provider.limits.max_requests) == ("realtime+acme+llm.acme.example", 2)
+    (line,) = provider.envelope(Request(model="m", max_output_tokens=9)).lines(["i"], [b'"text"'])
+    assert b'"url":"/llm/chat"' in line
+    assert b'"max_tokens":9' in line
+    rows = [{"id": number, "text": f"Card {number} is lost"} for number in range(3)]
+    night = run_night(answers_of(), rows, resources={"host": host}, emulator=batch_emulator)
+    assert night.table["batch_outcome"].to_pylist() == ["succeeded"] * 3
+    assert len(set(night.table["batch_id"].to_pylist())) == 2
+
+
+def test_a_host_is_declared_in_the_configuration_of_a_run() -> None:
+    seen = []
+
+    @dg.asset
+    def looked_at(host: OpenAICompatibleBatchResource) -> None:
+        seen.append(host.provider("host"))
+
+    config = {"dialect": "gateway", "base_url": ACME_URL, "differences": ACME}
+    dg.materialize(
+        [looked_at],
+        resources={"host": OpenAICompatibleBatchResource.configure_at_launch()},
+        run_config={"resources": {"host": {"config": config}}},
+    )
+    (provider,) = seen
+    assert (provider.account, provider.limits.max_requests) == ("acme+llm.acme.example", 3)
+    assert provider.console_url("b") == "https://console.acme.example/batches/b"
+    assert provider.dialect == OpenAICompatibleBatchResource(**config).provider("host").dialect
+
+
+@pytest.mark.parametrize(
+    ("differences", "said"),
+    [
+        ({"max_requests": 0}, "`differences.max_requests` is 0: Input should be greater than or equal to 1"),
+        ({"limits": {}}, "`differences` has no field 'limits'; it has chat_limit_param, console_url, "),
+        ({"vendor": dg.EnvVar("A")}, "`differences.vendor` is an EnvVar; write its value"),
+        ({"max_bytes": dg.EnvVar.int("A")}, "`differences.max_bytes` is an EnvVar; write its value"),
+        ("acme", "`differences` is no mapping; its fields are chat_limit_param"),
+    ],
+)
+def test_a_host_that_cannot_be_is_refused_when_definitions_load(differences: Any, said: str, tmp_path: Path) -> None:
+    for resource, more in ((OpenAICompatibleBatchResource, {}), (RealtimeResource, {"root": str(tmp_path)})):
+        with pytest.raises(ConfigError, match=rf"^{re.escape(said)}") as error:
+            resource(dialect="gateway", differences=differences, **more)
+        assert len(str(error.value).splitlines()) == 1
+
+
+def test_what_does_not_go_with_the_preset_is_refused_when_definitions_load() -> None:
+    resource = OpenAICompatibleBatchResource(dialect="groq", differences={"max_request_bytes": 150_000_000})
+    with pytest.raises(ConfigError, match=r"answers: `differences.max_request_bytes` is 150000000, .* 100000000; "):
+        defined(resource)
+    acme = OpenAICompatibleBatchResource(dialect="gateway", differences=ACME, base_url=ACME_URL)
+    with pytest.raises(ConfigError, match="answers: `endpoint` is 'responses'; Acme takes `chat` in batches"):
+        defined(acme, endpoint="responses")
+    defined(acme, prompt="{{ photo | image }}")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import orjson
@@ -24,7 +23,8 @@ from batch_assets.fingerprint import Fingerprinter
 from batch_assets.provider_contract import ProviderContract
 from batch_assets.providers.openai import OpenAIProvider
 from batch_assets.providers.openai_compatible import OpenAICompatibleProvider
-from batch_assets.providers.openai_dialects import AZURE, GATEWAY, PRESETS, STATUSES
+from batch_assets.providers.openai_dialects import AZURE, GATEWAY, GROQ, PRESETS, STATUSES
+from batch_assets.providers.openai_differences import declared
 from batch_assets.providers.protocol import Provider
 from batch_assets.records import BatchPhase, Ending, Request
 from batch_assets.schema import OutputSchema
@@ -156,6 +156,34 @@ def test_a_key_of_openais_is_not_taken_for_another_hosts(
     assert [headers["authorization"] for _, headers, _ in calls] == [f"Bearer {SECRET}", "Bearer none"]
 
 
+def test_a_declared_host_is_spoken_to_as_it_says(
+    recorder: tuple[str, list[tuple[str, dict[str, str], bytes]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, calls = recorder
+    monkeypatch.setenv("ACME_API_KEY", SECRET)
+    provider = OpenAICompatibleProvider(
+        dialect="gateway",
+        base_url=f"{root}/api",
+        differences={
+            "key_variable": "ACME_API_KEY",
+            "key_header": "x-acme-key",
+            "urls": {"chat": "/llm/chat", "embeddings": "/llm/vectors"},
+            "windows": ["3d", "12h"],
+            "metadata": False,
+        },
+    )
+    created(provider)
+    ((path, headers, body),) = calls
+    assert path == "/api/batches"
+    assert headers["x-acme-key"] == SECRET
+    assert "authorization" not in headers
+    assert json.loads(body) == {"input_file_id": "f", "endpoint": "/llm/chat", "completion_window": "3d"}
+    (line,) = provider.envelope(Request(model="m", endpoint="embeddings")).lines(["i"], [b'"text"'])
+    assert orjson.loads(line)["url"] == "/llm/vectors"
+    with pytest.raises(ConfigError, match="takes `chat` or `embeddings`"):
+        provider.check(Request(model="m", endpoint="responses"))
+
+
 def test_versions_headers_and_windows_reach_the_host(
     recorder: tuple[str, list[tuple[str, dict[str, str], bytes]]],
 ) -> None:
@@ -217,6 +245,60 @@ def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> Non
         OpenAICompatibleProvider(**settings)
 
 
+def test_a_declared_host_is_its_preset_where_it_says_nothing() -> None:
+    host = declared(GROQ, {"max_bytes": 1_000, "no_money_codes": ["broke"], "console_url": "", "key_header": ""})
+    assert (host.limits.max_bytes, host.limits.max_request_bytes) == (1_000, 1_000)
+    assert host.no_money_codes == GROQ.no_money_codes | {"broke"}
+    assert (host.console_url, host.key_header) == (None, None)
+    limits, codes = GROQ.limits, GROQ.no_money_codes
+    assert replace(host, limits=limits, no_money_codes=codes, console_url=GROQ.console_url) == GROQ
+    assert declared(AZURE, {}) == AZURE
+    named = declared(AZURE, {"name": "Acme", "statuses": {"paused": "running", "partial": "expired"}})
+    assert named.media["responses"].name == "Acme's responses"
+    assert named.statuses.keys() == STATUSES.keys() | {"paused", "partial"}
+    assert named.statuses["partial"] == (BatchPhase.ENDED, Ending.EXPIRED)
+
+
+@pytest.mark.parametrize(
+    ("differences", "message"),
+    [
+        ({"name": "a\nb"}, "`differences.name` is 'a\\nb'; write what people call the host"),
+        ({"vendor": "a+b"}, "`differences.vendor` is 'a+b'; write lower-case letters"),
+        ({"key_variable": SECRET}, "`differences.key_variable` is no name of that kind; write"),
+        ({"key_header": f"Bearer {SECRET}"}, "`differences.key_header` is no name of that kind; write"),
+        ({"key_header": "Authorization"}, "or leave it out: the key then goes into `Authorization`"),
+        ({"key_header": [SECRET]}, "`differences.key_header` is no text"),
+        ({"urls": {}}, "`differences.urls` is empty"),
+        ({"urls": {"completions": "/x"}}, "`differences.urls` has 'completions'; the endpoints are chat, resp"),
+        ({"urls": {"chat": "v1/chat"}}, "`differences.urls` of 'chat' is 'v1/chat'; write a path"),
+        ({"windows": []}, "`differences.windows` is empty"),
+        ({"windows": ["24h", "0h"]}, "`differences.windows` is '0h'; write hours or days"),
+        ({"windows": "24h"}, "`differences.windows` is '24h': Input should be a valid list"),
+        ({"metadata": "maybe"}, "`differences.metadata` is 'maybe': Input should be a valid boolean"),
+        ({"statuses": {"paused": "ended"}}, "`differences.statuses` of 'paused' is 'ended'; write one of running, can"),
+        ({"max_requests": 0}, "`differences.max_requests` is 0: Input should be greater than or equal to 1"),
+        ({"max_bytes": True}, "`differences.max_bytes` is True: Input should be a valid integer"),
+        (
+            {"max_request_bytes": 300_000_000},
+            "`differences.max_request_bytes` is 300000000, and a whole batch may have 20",
+        ),
+        ({"results_kept_days": 1.5}, "`differences.results_kept_days` is 1.5: "),
+        ({"structured_output": "strict"}, "`differences.structured_output` is 'strict'; write json_schema, json_obj"),
+        ({"chat_limit_param": "tokens"}, "`differences.chat_limit_param` is 'tokens'; write max_completion_tokens or"),
+        ({"queue_full_codes": [""]}, "`differences.queue_full_codes` is ''; write an error's code"),
+        ({"console_url": "https://a/{id}"}, "`differences.console_url` is 'https://a/{id}'; write an address, `{}`"),
+        ({"max_request": 5}, "`differences` has no field 'max_request'; it has chat_limit_param, "),
+        ([], "`differences` is no mapping; its fields are chat_limit_param, "),
+    ],
+)
+def test_a_host_that_cannot_be_is_refused_in_one_line(differences: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        OpenAICompatibleProvider(dialect="gateway", base_url="http://localhost", differences=differences)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert SECRET not in str(error.value)
+
+
 def test_an_endpoint_that_the_host_has_not_is_refused() -> None:
     provider = OpenAICompatibleProvider(dialect="groq", api_key="k")
     with pytest.raises(ConfigError, match="Groq takes `chat` in batches"):
@@ -262,9 +344,8 @@ def test_a_host_without_metadata_is_settled_by_the_input_file(emulator: Emulator
 
 
 def test_a_status_of_the_hosts_own(emulator: Emulator) -> None:
-    own = {**STATUSES, "paused": (BatchPhase.RUNNING, None), "partial": (BatchPhase.ENDED, Ending.EXPIRED)}
-    dialect = replace(GATEWAY, statuses=MappingProxyType(own))
-    provider = OpenAICompatibleProvider(dialect=dialect, base_url=host_url(emulator), max_retries=0)
+    own = {"statuses": {"paused": "running", "partial": "expired"}}
+    provider = OpenAICompatibleProvider(dialect="gateway", differences=own, base_url=host_url(emulator), max_retries=0)
     lines = list(provider.envelope(Request(model="m")).lines(["a"], [b'"x"']))
     batch_id = provider.create(
         stamp="s",

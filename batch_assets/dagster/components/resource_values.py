@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import reduce
 from inspect import isabstract, isclass
 from typing import Any
 
@@ -44,6 +45,8 @@ def resource(context: ResolutionContext, kind: type[Any], settings: Mapping[str,
     values = {name: _setting(context.at_path(name), value) for name, value in settings.items()}
     try:
         return kind(**values)
+    except ConfigError as error:
+        raise located(reduce(ResolutionContext.at_path, error.at, context), f"{kind.__name__}: {error}") from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]  # the input may be a secret
         setting = str(first["loc"][0]) if first["loc"] else ""
