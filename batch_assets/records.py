@@ -354,6 +354,10 @@ class BatchInfo:
     """It failed unexecuted because the queue was full: it is sent again later, and no attempt is counted."""
     blocked: bool = False
     """It failed unexecuted because the account cannot submit, out of money say."""
+    due: bool = False
+    """It goes on only when a `Driven` provider is told to, which may be now."""
+    note: str | None = None
+    """What a person should know while it runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,9 +29,9 @@ from batch_assets.emulator import Emulator
 from batch_assets.errors import ConfigError
 
 if TYPE_CHECKING:
-    from batch_assets.provider_contract import ProviderContract
+    from batch_assets.provider_contract import DrivenContract, ProviderContract
 
-__all__ = ["Night", "ProviderContract", "run_night"]
+__all__ = ["DrivenContract", "Night", "ProviderContract", "run_night"]
 
 _BY_KEY: Mapping[str, Callable[[], BatchProviderResource]] = {
     "openai": OpenAIBatchResource,
@@ -152,8 +152,8 @@ def _billed(emulator: Emulator) -> int:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "ProviderContract":
-        from batch_assets.provider_contract import ProviderContract  # noqa: PLC0415  # needs pytest, the rest does not
+    if name in {"DrivenContract", "ProviderContract"}:
+        from batch_assets import provider_contract  # noqa: PLC0415  # needs pytest, the rest does not
 
-        return ProviderContract
+        return getattr(provider_contract, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,6 +6,7 @@ The store is the truth (a `Wait` per parked asset and run); the tags below are f
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -127,7 +128,7 @@ def park(
                     results=status.results,
                     batch_ids=status.batch_ids,
                     since=now,
-                    expected_by=now + timedelta(seconds=window_seconds),
+                    expected_by=now + timedelta(seconds=window_seconds) if window_seconds < math.inf else None,
                     reason="; ".join(status.reasons) or None,
                 ),
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from batch_assets.engine.submit import send_admitted, unwanted
 from batch_assets.engine.watch import is_overdue, remark
 from batch_assets.errors import BatchAssetsError
 from batch_assets.lifecycle import Event, State
+from batch_assets.providers.protocol import Driven
 from batch_assets.records import BatchPhase
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 _FIRST_PAGE = 100
 """So many batches are looked at at least, for those that bear our stamp and that no shard has."""
 _ALL = 1 << 62
+_DRIVE_SECONDS = 600.0
+"""How long an advance lets a provider execute requests; what is left is due at the next one."""
 
 
 def advance_account(
@@ -56,6 +60,7 @@ class _Advance:
         self._done: Counter[str] = Counter()
         self._errors: list[BatchAssetsError] = []
         self._canceled: set[PlanRef] = set()
+        self._drives_until = time.monotonic() + _DRIVE_SECONDS
 
     def run(self, at_least: int) -> str:
         ledger, provider = self._ledger, self._provider
@@ -115,13 +120,25 @@ class _Advance:
             case State.WAITING | State.BLOCKED:
                 self._prepare(shard)
             case State.SUBMITTED | State.CANCELING | State.ENDED if shard.last.batch_id in listing.batches:
-                batch = listing.batches[shard.last.batch_id]
+                batch = self._driven(shard, listing.batches[shard.last.batch_id])
                 if batch is None:
                     self._unknown(shard)
                 elif batch.phase is BatchPhase.ENDED:
                     self._harvest(shard, batch)
                 elif shard.state is not State.ENDED:
                     self._watch(shard, batch)
+
+    def _driven(self, shard: Shard, batch: BatchInfo | None) -> BatchInfo | None:
+        """The batch, after its provider was let execute some of it where that is how it goes on."""
+        provider, wanted = self._provider, shard.state is State.SUBMITTED and shard.spec.plan not in self._canceled
+        late = time.monotonic() > self._drives_until
+        if batch is None or not batch.due or not wanted or late or not isinstance(provider, Driven):
+            return batch
+        provider.drive(batch.batch_id, self._lease.renew)
+        driven = provider.batch(batch.batch_id)
+        self._log(f"batch {driven.batch_id}: {driven.completed:,} of {driven.total:,} requests are answered")
+        self._done["worked on"] += 1
+        return driven
 
     def _prepare(self, shard: Shard) -> None:
         """A shard that was not sent: closed if it need not be, else made ready."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 _DOWNLOADS = 4
 """How often a download that does not add up is made again before it is left for the next time."""
+_LONGEST_PAUSE_SECONDS = 60.0
+"""Between them, where the provider asks for one; a longer one is the next advance's."""
 _CHUNK_BYTES = 16 << 20
 """Lines that are parsed together."""
 
@@ -121,6 +124,9 @@ class Harvest:
                 self._read_lines(checked, scratch)
             except Transient as error:
                 self.log(f"batch {batch.batch_id}: {error}; downloading again")
+                if (error.retry_after_seconds or 0) > _LONGEST_PAUSE_SECONDS:
+                    return None
+                time.sleep(error.retry_after_seconds or 0)
                 continue
             except NotFound as error:
                 self.log(f"batch {batch.batch_id}: {error}")

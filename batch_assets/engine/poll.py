@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -136,7 +137,7 @@ def _needs_attention(
     batch = listing.batches[last.batch_id]
     if batch is None:
         return not last.absences or may_be_lost(ledger, provider, shard)
-    if batch.phase is BatchPhase.ENDED:
+    if batch.phase is BatchPhase.ENDED or batch.due:
         return True
     unheard = shard.state is State.CANCELING and batch.phase is BatchPhase.RUNNING
     unwanted_now = shard.state is State.SUBMITTED and shard.spec.plan in canceled
@@ -177,7 +178,8 @@ def _progress(provider: Provider, shards: list[Shard], listing: Listing) -> tupl
             for shard, batch in zip(open_shards, listed, strict=True)
             if batch is not None
         )
-        ends = [batch.created_at + timedelta(seconds=window_seconds(provider, batch)) for batch in batches]
+        windows = [(batch.created_at, window_seconds(provider, batch)) for batch in batches]
+        ends = [at + timedelta(seconds=seconds) for at, seconds in windows if seconds < math.inf]
         held_up = (shard.last.reason for shard in open_shards if shard.state in {State.BLOCKED, State.AMBIGUOUS})
         found.append(
             PlanProgress(
@@ -186,7 +188,7 @@ def _progress(provider: Provider, shards: list[Shard], listing: Listing) -> tupl
                 finished_requests=finished,
                 batch_ids=tuple(batch.batch_id for batch in batches),
                 since=min((batch.created_at for batch in batches), default=None),
-                expected_by=max(ends) if len(batches) == len(open_shards) else None,
+                expected_by=max(ends) if len(ends) == len(open_shards) else None,
                 reason=next((reason for reason in held_up if reason), None),
             )
         )

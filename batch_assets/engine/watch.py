@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,9 @@ def window_seconds(provider: Provider, batch: BatchInfo) -> float:
 
 
 def completion_seconds(limits: Limits) -> float:
-    """The provider's window, in which a batch is promised to end."""
+    """The provider's window, in which a batch is promised to end; infinite where nobody promises anything."""
+    if limits.realtime:
+        return math.inf
     window = re.fullmatch(r"(\d+)([hd])", limits.completion_window)
     return int(window[1]) * _UNITS[window[2]] if window else _UNITS["d"]
 
@@ -49,6 +52,8 @@ def remark(ledger: Ledger, provider: Provider, shard: Shard, batch: BatchInfo) -
             return f"batch {batch.batch_id} has not ended, although a cancel was asked for long ago"
         return shard.last.reason
     window = window_seconds(provider, batch)
+    if batch.note is not None:
+        return batch.note
     if seconds > window:
         return f"batch {batch.batch_id} runs beyond its window of {window / 3600:g} h ({batch.raw_status})"
     return None

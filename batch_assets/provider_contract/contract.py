@@ -13,8 +13,8 @@ import pytest
 
 from batch_assets.errors import Ambiguous, Blocked, ProviderError, QueueFull, Refused
 from batch_assets.fingerprint import Fingerprinter, custom_ids
-from batch_assets.providers.protocol import Provider, ResultLine
-from batch_assets.records import BatchInfo, BatchPhase, Ending, Request
+from batch_assets.providers.protocol import Driven, Provider, ResultLine
+from batch_assets.records import BatchInfo, BatchPhase, Ending, Outcome, Request
 
 SECRET = "sk-contract-SECRET-0123456789"  # noqa: S105 -- of the emulator
 SHARD = "abcdefghij"
@@ -95,11 +95,14 @@ class Bench:
         )
 
     def ended(self, batch_id: str, timeout_seconds: float = 20) -> BatchInfo:
-        """The batch once it runs no more."""
+        """The batch once it runs no more; a provider that has to be driven is."""
         deadline = time.monotonic() + timeout_seconds
         while (batch := self.provider.batch(batch_id)).phase is not BatchPhase.ENDED:
             assert time.monotonic() < deadline, batch
-            time.sleep(0.01)
+            if isinstance(self.provider, Driven):
+                self.provider.drive(batch_id, lambda: None)
+            else:
+                time.sleep(0.01)
         return batch
 
     def results(self, batch: BatchInfo) -> list[ResultLine]:
@@ -156,6 +159,8 @@ class Contract:
     """Every status that the provider's documents name, as it is on the wire."""
     fails_as_a_whole: ClassVar[bool] = True
     """Whether a batch may fail after its creation, with nothing executed."""
+    answered_busy: ClassVar[tuple[Outcome, bool]] = (Outcome.ERRORED, True)
+    """Outcome of a request that was answered 429 once, and whether it is to be sent again."""
     frame_bytes: ClassVar[int] = 0
     """Bytes of what the provider counts beyond the lines: of the brackets around inline requests."""
     refused_params: ClassVar[Mapping[str, object]] = MappingProxyType({"stream": True})
@@ -199,6 +204,10 @@ class Contract:
     @pytest.fixture
     def bench(self, provider: Provider, emulator: Controls) -> Bench:
         """The provider in front of the emulator."""
+        return self.bench_of(provider, emulator)
+
+    def bench_of(self, provider: Provider, emulator: Controls) -> Bench:
+        """A provider in front of the emulator."""
         return Bench(
             provider=provider,
             emulator=emulator,

@@ -69,8 +69,7 @@ class ErrorsContract(Contract):
         "fault", ["accept_then_drop", "accept_then_error", "accept_then_proxy_error", "accept_then_hang"]
     )
     def test_a_create_is_never_sent_twice(self, emulator: Controls, fault: str) -> None:
-        provider = self.provide(emulator, SECRET, retries=2)
-        bench = Bench(provider=provider, emulator=emulator, model=self.model, emulated=self.emulated)
+        bench = self.bench_of(self.provide(emulator, SECRET, retries=2), emulator)
         emulator.arm(fault, operation="batches.create")
         assert type(_failed(bench, timeout_seconds=0.5)) is Ambiguous
         assert len(bench.listed()) == 1

@@ -11,7 +11,7 @@ import pytest
 
 from batch_assets.errors import ConfigError, SchemaError
 from batch_assets.fingerprint import CUSTOM_ID_LENGTH
-from batch_assets.provider_contract.contract import SCHEMA, SECRET, Bench, Contract, Controls, texts
+from batch_assets.provider_contract.contract import SCHEMA, SECRET, Bench, Contract, Controls
 from batch_assets.providers.protocol import Provider
 from batch_assets.records import Outcome
 
@@ -78,21 +78,6 @@ class RequestsContract(Contract):
         assert emoji is not None
         assert "🙂" in emoji
         assert "中文" in emoji
-
-    def test_exactly_the_limit_of_requests_and_one_more(self, bench: Bench) -> None:
-        bench.emulator.set_limits(bench.emulated, max_requests=7)
-        assert not bench.is_refused(texts(7))
-        assert bench.is_refused(texts(8))
-        assert bench.bill["requests"] == 7
-
-    def test_exactly_the_limit_of_bytes_and_one_more(self, bench: Bench) -> None:
-        given = [*texts(5), "ü\n\u2028"]
-        size = sum(len(line) for line in bench.lines(given)) + self.frame_bytes
-        bench.emulator.set_limits(bench.emulated, max_bytes=size)
-        assert not bench.is_refused(given)
-        bench.emulator.set_limits(bench.emulated, max_bytes=size - 1)
-        assert bench.is_refused(given)
-        assert bench.bill["requests"] == 6
 
     def test_what_the_batch_api_refuses_is_refused_before(self, bench: Bench) -> None:
         bench.provider.check(bench.request(system="Be kind.", json_schema=SCHEMA))

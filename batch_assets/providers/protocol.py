@@ -162,3 +162,16 @@ class Provider(Protocol):
     def console_url(self, batch_id: str) -> str | None:
         """Where a person looks at the batch."""
         ...
+
+
+@runtime_checkable
+class Driven(Provider, Protocol):
+    """A provider that executes requests only while it is driven: a host without a batch API."""
+
+    def drive(self, batch_id: str, renew: Callable[[], None]) -> None:
+        """Execute requests of a batch that is `due`, for some minutes at most; what is left is for the next call.
+
+        `renew`, called between the steps, renews the account's lease and raises Transient where that has passed to
+        another process. Raises Transient, Blocked.
+        """
+        ...

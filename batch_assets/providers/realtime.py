@@ -1,12 +1,11 @@
 """Hosts without a batch API (DeepSeek and others): a chat endpoint driven request by request, at standard price.
 
 A "batch" is a small folder in a store of ours: its requests, its stamp, and the answers so far. `create` only writes
-it, and so costs nothing and cannot be ambiguous. The requests are executed when the results are asked for, in waves of
-`concurrency` requests, and every wave is durable before the next one begins: whoever dies in between has at most
-`concurrency` requests executed again. That is the whole promise; there is nothing at the host that could be looked up.
-A call of `results` works for `work_seconds` at most, so that the lease of the account holds, and says with Transient
-that there is more; the next one goes on where it ended. Rate limits stop a wave, not a night: what was answered 429 is
-asked again after the pause that the host wants.
+it, and so costs nothing and cannot be ambiguous. `drive` executes the requests in waves of `concurrency`, and every
+wave is durable before the next one begins: whoever dies in between has at most `concurrency` requests executed again.
+That is the whole promise; there is nothing at the host that could be looked up. One call of `drive` works for some
+minutes; the next one goes on where it ended. Rate limits stop a wave, not a night: what was answered 429 is asked
+again after the pause that the host wants, and a pause beyond the call's time is written down for the whole account.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from batch_assets.providers.openai_dialects import OpenAIDialect
     from batch_assets.providers.openai_differences import Differences
     from batch_assets.records import Request
-    from batch_assets.storage.protocol import ObjectStore
+    from batch_assets.storage.protocol import ObjectStore, StoredObject
 
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
@@ -46,6 +45,8 @@ _NOT_NOW = frozenset({429, 503, 529})
 """Statuses of a request that the host did not begin: it is asked again, and no attempt is counted."""
 _STATE = "batch.json"
 _CANCELED = "canceled.json"
+_WAVE = ".jsonl"
+"""Answers; the file's name is how many there were before, so that two processes cannot both write the next wave."""
 _NOT_EXECUTED = {"code": "batch_cancelled", "message": "canceled before it was executed"}
 
 
@@ -57,12 +58,21 @@ class _State(msgspec.Struct, frozen=True):
     requests: int
 
 
+class _Hold(msgspec.Struct, frozen=True):
+    """Nothing is asked of the host until a time of the store's clock."""
+
+    until: datetime
+    reason: str
+
+
 @dataclass(slots=True)
 class _Answer:
     """What became of one request: its result line, or the wish of the host that it be asked again."""
 
     line: bytes | None = None
     pause_seconds: float | None = None
+    not_now: str | None = None
+    """Why it is asked again."""
     blocked: Blocked | None = None
 
 
@@ -88,12 +98,14 @@ class RealtimeProvider(OpenAICompatibleProvider):
         work_seconds: float = 150,
         requests_per_batch: int = 500,
         timeout_seconds: float = 120,
+        blocked_seconds: float = 300,
         queue: QueueLimits | None = None,
         listing_grace_seconds: float = 5,
     ) -> None:
         """`store`, or what opens it, is shared by all processes that work for the account.
 
-        `timeout_seconds` is for one request; `requests_per_batch` is what is harvested, and retried, together.
+        `timeout_seconds` is for one request; `requests_per_batch` is what is harvested, and retried, together. After
+        an answer that a person has to mend (a wrong key, no money) the host is left alone for `blocked_seconds`.
         Raises ConfigError.
         """
         for setting, value in {"concurrency": concurrency, "requests_per_batch": requests_per_batch}.items():
@@ -124,7 +136,9 @@ class RealtimeProvider(OpenAICompatibleProvider):
         self._open_store = store
         self._concurrency = concurrency
         self._work_seconds = work_seconds
+        self._blocked_seconds = blocked_seconds
         self._pace = _Pace(requests_per_minute)
+        self._last_at = 0  # milliseconds: of two batches the later one has the greater id
 
     @cached_property
     def _store(self) -> ObjectStore:
@@ -167,10 +181,10 @@ class RealtimeProvider(OpenAICompatibleProvider):
                 requests = sum(1 for _ in content)
         except FileNotFoundError as error:
             raise Refused(f"the input file {input_file} is not there", provider=self.name, status=404) from error
-        at = self._store.now()
-        batch_id = f"rt-{int(at.timestamp() * 1000):014}-{secrets.token_hex(6)}"
+        self._last_at = max(int(self._store.now().timestamp() * 1000), self._last_at + 1)
+        batch_id = f"rt-{self._last_at:014}-{secrets.token_hex(6)}"
         state = _State(stamp=stamp, input_file=input_file or "", requests=requests)
-        self._store.write_new(f"{self._root}/batches/{batch_id}/{_STATE}", msgspec.json.encode(state))
+        self._store.write_new(f"{self._folder(batch_id)}/{_STATE}", msgspec.json.encode(state))
         return batch_id
 
     def newest(self) -> str | None:
@@ -184,46 +198,62 @@ class RealtimeProvider(OpenAICompatibleProvider):
 
     def batches(self) -> Iterator[BatchInfo]:
         """All batches that are not harvested yet, newest first."""
-        for batch_id in self._ids():
+        hold = self._hold()
+        folders: dict[str, list[StoredObject]] = {}
+        for found in self._store.list(f"{self._root}/batches"):
+            folders.setdefault(found.path.split("/")[-2], []).append(found)
+        for batch_id in sorted(folders, reverse=True):
             try:
-                yield self.batch(batch_id)
+                yield self._said(batch_id, folders[batch_id], hold)
             except NotFound:
                 continue  # harvested meanwhile
 
     def batch(self, batch_id: str) -> BatchInfo:
-        """One batch. It has ended from the start: what is left is done when its results are asked for."""
+        """One batch. It runs as long as requests of it are left, and is due unless the host wants a pause."""
+        return self._said(batch_id, list(self._store.list(self._folder(batch_id))), self._hold())
+
+    def _said(self, batch_id: str, found: list[StoredObject], hold: _Hold | None) -> BatchInfo:
         state = self._state(batch_id)
+        waves = [each.path for each in found if each.path.endswith(_WAVE)]
+        answered = _answers_before(waves[-1]) + len(self._store.read(waves[-1]).splitlines()) if waves else 0
+        canceled = any(each.path.endswith(_CANCELED) for each in found)
+        ended = canceled or answered == state.requests
         return BatchInfo(
             batch_id=batch_id,
-            phase=BatchPhase.ENDED,
-            raw_status="realtime",
+            phase=BatchPhase.ENDED if ended else BatchPhase.RUNNING,
+            raw_status="canceled" if canceled else "ended" if ended else "held" if hold else "running",
             created_at=datetime.fromtimestamp(int(batch_id.split("-")[1]) / 1000, UTC),
             stamp=state.stamp,
             input_file=state.input_file,
-            result_files=(batch_id,),
+            result_files=(batch_id,) if ended else (),
             total=state.requests,
-            completed=state.requests,
+            completed=answered,
             failed=0,
-            ended_at=self._store.now(),
+            ended_at=max(each.created_at for each in found) if ended else None,
+            due=not ended and hold is None,
+            note=None if ended or hold is None else f"{self.name}: {hold.reason}",
         )
+
+    def _folder(self, batch_id: str) -> str:
+        return f"{self._root}/batches/{batch_id}"
 
     def _state(self, batch_id: str) -> _State:
         try:
-            return msgspec.json.decode(self._store.read(f"{self._root}/batches/{batch_id}/{_STATE}"), type=_State)
+            return msgspec.json.decode(self._store.read(f"{self._folder(batch_id)}/{_STATE}"), type=_State)
         except FileNotFoundError as error:
             raise NotFound(f"there is no batch {batch_id} in {self._store.url}", provider=self.name) from error
 
     def cancel(self, batch_id: str) -> None:
         """What is not executed by now never will be."""
         self._state(batch_id)
-        self._store.write_new(f"{self._root}/batches/{batch_id}/{_CANCELED}", b"{}")
+        self._store.write_new(f"{self._folder(batch_id)}/{_CANCELED}", b"{}")
 
     def delete_input(self, input_file: str) -> None:
         """Delete the requests, and the batch that was made of them."""
         for batch_id in self._ids():
             if self._state(batch_id).input_file == input_file:
-                folder = f"{self._root}/batches/{batch_id}"
-                for found in sorted(self._store.list(folder), key=lambda one: one.path.endswith(_STATE)):
+                files = self._store.list(self._folder(batch_id))
+                for found in sorted(files, key=lambda one: one.path.endswith(_STATE)):
                     self._store.delete(found.path)
         self._store.delete(self._input(input_file))
 
@@ -240,51 +270,70 @@ class RealtimeProvider(OpenAICompatibleProvider):
 
     # ------------------------------------------------------------ the requests themselves
 
-    def results(self, batch: BatchInfo) -> Iterator[bytes]:
-        """The answers so far, then those that are still to be had, wave by wave.
+    def drive(self, batch_id: str, renew: Callable[[], None]) -> None:
+        """Execute requests of the batch, wave by wave, until all are answered, the time is over, or the host wants a
+        pause that is longer than that.
 
-        Raises Transient when the time is over, or the host wants a longer pause; Blocked when it wants a person.
+        Raises Blocked when the host wants a person, Transient if another process works on the batch.
         """
-        state = self._state(batch.batch_id)
-        self._pace.check(self.name)
-        folder = f"{self._root}/batches/{batch.batch_id}"
-        answered: set[str | None] = set()
-        waves = 0
-        for found in self._store.list(folder):
-            if found.path.endswith(".jsonl"):
-                waves += 1
-                for line in self._store.read(found.path).splitlines():
-                    answered.add(self.custom_id(line))
-                    yield line
+        state = self._state(batch_id)
+        folder = self._folder(batch_id)
+        answered = {self.custom_id(line) for line in self._answers(batch_id)}
         left = [line for line in self._requests(state) if self.custom_id(line) not in answered]
         give_up_at = time.monotonic() + self._work_seconds
         pause = _FIRST_PAUSE_SECONDS
+        if self._hold() is not None:  # of another batch, since this one was looked at
+            return
+        self._forget_holds()
         with ThreadPoolExecutor(max_workers=self._concurrency) as pool:
-            while left:
-                if any(found.path.endswith(_CANCELED) for found in self._store.list(folder)):
-                    yield from map(_canceled, left)
-                    return
+            while left and not self._is_canceled(batch_id):
+                renew()
                 wave, rest = left[: self._concurrency], left[self._concurrency :]
                 answers = list(pool.map(self._answer_to, wave))
                 lines = [answer.line for answer in answers if answer.line is not None]
-                if lines:
-                    if not self._store.write_new(f"{folder}/{waves:06}.jsonl", b"".join(lines)):
-                        raise Transient(f"{self.name}: another process works on {batch.batch_id}", provider=self.name)
-                    waves += 1
-                    yield from (line.rstrip(b"\n") for line in lines)
+                before = state.requests - len(left)
+                if lines and not self._store.write_new(f"{folder}/{before:09}{_WAVE}", b"".join(lines)):
+                    raise Transient(f"{self.name}: another process works on {batch_id}", provider=self.name)
+                again = [answer for answer in answers if answer.line is None]
                 left = [line for line, answer in zip(wave, answers, strict=True) if answer.line is None] + rest
-                for answer in answers:
+                for answer in again:
                     if answer.blocked is not None:
+                        self._write_hold(self._blocked_seconds, str(answer.blocked))
                         raise answer.blocked
-                pauses = [answer.pause_seconds for answer in answers if answer.line is None]
-                wanted = max((pause if one is None else one for one in pauses), default=0.0)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS) if pauses else _FIRST_PAUSE_SECONDS
-                if left and time.monotonic() + wanted > give_up_at:
-                    done = state.requests - len(left)
-                    text = f"{self.name}: {done:,} of {state.requests:,} requests are answered so far"
-                    self._pace.hold(wanted)
-                    raise Transient(text, provider=self.name, retry_after_seconds=wanted or None)
+                wanted = max((pause if one.pause_seconds is None else one.pause_seconds for one in again), default=0.0)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS) if again else _FIRST_PAUSE_SECONDS
+                if time.monotonic() + wanted > give_up_at:
+                    if again:
+                        self._write_hold(wanted, again[0].not_now or "")
+                    return
                 time.sleep(wanted)
+
+    def results(self, batch: BatchInfo) -> Iterator[bytes]:
+        """The answers, wave by wave, and a line for each request that was canceled before it was executed.
+
+        Raises Transient while requests are left.
+        """
+        answered = set()
+        for line in self._answers(batch.batch_id):
+            answered.add(self.custom_id(line))
+            yield line
+        state = self._state(batch.batch_id)
+        if len(answered) == state.requests:
+            return
+        if not self._is_canceled(batch.batch_id):
+            done = f"{len(answered):,} of {state.requests:,}"
+            raise Transient(f"{self.name}: {done} requests are answered so far", provider=self.name)
+        for line in self._requests(state):
+            if self.custom_id(line) not in answered:
+                yield _canceled(line)
+
+    def _answers(self, batch_id: str) -> Iterator[bytes]:
+        for found in self._store.list(self._folder(batch_id)):
+            if found.path.endswith(_WAVE):
+                yield from self._store.read(found.path).splitlines()
+
+    def _is_canceled(self, batch_id: str) -> bool:
+        return any(found.path.endswith(_CANCELED) for found in self._store.list(self._folder(batch_id)))
 
     def _requests(self, state: _State) -> list[bytes]:
         try:
@@ -303,18 +352,45 @@ class RealtimeProvider(OpenAICompatibleProvider):
         except openai.APIStatusError as error:
             answer = self._answer("a request", error)
             if answer.status in _NOT_NOW and not answer.out_of_money:
-                return _Answer(pause_seconds=retry_after_seconds(answer.headers))
+                said = f"a request was answered {answer.status}: {answer.message}"
+                return _Answer(not_now=said, pause_seconds=retry_after_seconds(answer.headers))
             if answer.status in {401, 402, 403} or answer.out_of_money or answer.unknown_model:
                 text = f"{self.name}: a request was answered {answer.status}: {answer.message}"
                 return _Answer(blocked=Blocked(text, provider=self.name, status=answer.status, code=answer.code))
-            said = {"error": {"code": answer.code, "message": answer.message}}
-            return _Answer(line=_written(custom_id, response={"status_code": answer.status, "body": said}))
+            body = {"error": {"code": answer.code, "message": answer.message}}
+            return _Answer(line=_written(custom_id, response={"status_code": answer.status, "body": body}))
         except openai.APIConnectionError as error:  # a timeout too
             if type(error.__cause__).__name__ in {"ConnectError", "ConnectTimeout"}:  # nothing was sent
-                return _Answer()
+                return _Answer(not_now=f"the host cannot be reached: {error.__cause__}")
             lost = {"code": "no_answer", "message": f"the host did not answer: {error}"}
             return _Answer(line=_written(custom_id, error=lost))
         return _Answer(line=_written(custom_id, response={"status_code": 200, "body": body}))
+
+    # ------------------------------------------------------------ pauses, for all processes of the account
+
+    def _hold(self) -> _Hold | None:
+        """The longest hold that is not over."""
+        holds = [hold for _, hold in self._holds() if hold.until > self._store.now()]
+        return max(holds, key=lambda hold: hold.until, default=None)
+
+    def _holds(self) -> Iterator[tuple[str, _Hold]]:
+        for found in self._store.list(f"{self._root}/holds"):
+            try:
+                yield found.path, msgspec.json.decode(self._store.read(found.path), type=_Hold)
+            except FileNotFoundError:
+                continue  # it was over
+
+    def _write_hold(self, seconds: float, reason: str) -> None:
+        until = self._store.now() + timedelta(seconds=seconds)
+        text = f"nothing is asked of the host until {until:%Y-%m-%d %H:%M:%S} UTC: {reason}"
+        hold = msgspec.json.encode(_Hold(until=until, reason=text))
+        self._store.write_new(f"{self._root}/holds/{secrets.token_hex(8)}.json", hold)
+
+    def _forget_holds(self) -> None:
+        """Delete those that are over."""
+        for path, hold in self._holds():
+            if hold.until <= self._store.now():
+                self._store.delete(path)
 
 
 deepseek = partial(RealtimeProvider, dialect="deepseek")
@@ -327,18 +403,7 @@ class _Pace:
     def __init__(self, per_minute: float | None) -> None:
         self._gap_seconds = 60.0 / per_minute if per_minute else 0.0
         self._next_at = 0.0
-        self._held_until = 0.0
         self._lock = Lock()
-
-    def hold(self, seconds: float) -> None:
-        """Nothing goes for so long."""
-        self._held_until = time.monotonic() + seconds
-
-    def check(self, name: str) -> None:
-        """Raise Transient while nothing goes."""
-        left = self._held_until - time.monotonic()
-        if left > 0:
-            raise Transient(f"{name}: the host wants a pause", provider=name, retry_after_seconds=left)
 
     def wait(self) -> None:
         """Return when it is the caller's turn."""
@@ -354,6 +419,10 @@ def _written(custom_id: str, *, response: object = None, error: object = None) -
     """A result line as OpenAI's batches have them."""
     written = {"custom_id": custom_id, "response": response, "error": error}
     return orjson.dumps(written, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _answers_before(path: str) -> int:
+    return int(path.rpartition("/")[2].removesuffix(_WAVE))
 
 
 def _canceled(line: bytes) -> bytes:

@@ -80,6 +80,7 @@ def realtime(emulator: Controls, folder: Path) -> RealtimeProvider:
         base_url=emulator.openai_base_url,
         concurrency=CONCURRENCY,
         timeout_seconds=10,
+        blocked_seconds=0.3,
         listing_grace_seconds=0.3,
     )
 

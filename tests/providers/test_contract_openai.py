@@ -4,9 +4,6 @@ from typing import Any, ClassVar
 
 from provider_world import OPENAI_STATUSES
 
-from batch_assets.provider_contract.calls import CallsContract
-from batch_assets.provider_contract.media import MediaContract
-from batch_assets.provider_contract.requests import RequestsContract
 from batch_assets.providers.openai import OpenAIProvider
 from batch_assets.testing import ProviderContract
 
@@ -41,14 +38,13 @@ class TestOpenAI(ProviderContract):
         return OpenAIProvider(api_key=secret, base_url=emulator.openai_base_url, max_retries=retries)
 
 
-class TestOpenAIResponses(RequestsContract, MediaContract, CallsContract):
-    """The Responses API; calls that fail and nights are as for chat."""
-
-    model = "gpt-5-mini"
-    emulated = "openai"
+class TestOpenAIResponses(TestOpenAI):
     endpoint = "responses"
-    key_variable = "OPENAI_API_KEY"
-    statuses: ClassVar = OPENAI_STATUSES
-
-    def provide(self, emulator: Any, secret: str, retries: int = 0) -> OpenAIProvider:
-        return OpenAIProvider(api_key=secret, base_url=emulator.openai_base_url, max_retries=retries)
+    refused_params: ClassVar = {
+        "stream": True,
+        "input": [],
+        "model": "gpt-5",
+        "text": {},
+        "reasoning_effort": "low",
+        "max_output_tokens": 5,
+    }

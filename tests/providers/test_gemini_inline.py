@@ -15,7 +15,8 @@ from google.genai import types
 from batch_assets.emulator import Emulator
 from batch_assets.errors import Ambiguous, Blocked, ConfigError, ProviderError, QueueFull, Refused, Transient
 from batch_assets.provider_contract.contract import SCHEMA, STAMP, Bench, texts
-from batch_assets.provider_contract.nights import FAULTS, Nights
+from batch_assets.provider_contract.night_faults import FAULTS
+from batch_assets.provider_contract.nights import Nights
 from batch_assets.provider_contract.requests import ODD_TEXTS
 from batch_assets.providers.gemini import GeminiProvider
 from batch_assets.providers.gemini_operations import newest_first

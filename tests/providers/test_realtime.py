@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,11 +13,13 @@ import pytest
 from provider_world import Nights, messages, spec_of
 
 from batch_assets.emulator import Emulator
+from batch_assets.engine import advance_account, cancel_plan, plan_partition, plan_status, poll_account, submit_waiting
 from batch_assets.errors import Blocked, ConfigError, NotFound, Refused, StoreError, Transient
+from batch_assets.ledger import Ledger
 from batch_assets.pricing import resolve_rates
-from batch_assets.providers.protocol import Provider
+from batch_assets.providers.protocol import ResultLine
 from batch_assets.providers.realtime import RealtimeProvider
-from batch_assets.records import BatchPhase, Outcome, Request
+from batch_assets.records import Outcome, Request
 from batch_assets.storage.local import LocalStore
 
 MODEL = "gpt-5-mini"
@@ -49,6 +50,12 @@ def sent(provider: RealtimeProvider, count: int) -> str:
     return provider.create(stamp="s", request=request, input_file=input_file, lines=lambda: iter(()), timeout_seconds=5)
 
 
+def drive(provider: RealtimeProvider, batch_id: str) -> list[ResultLine]:
+    """Its results, all of which are to be had in one call."""
+    provider.drive(batch_id, lambda: None)
+    return [provider.parse(line) for line in provider.results(provider.batch(batch_id))]
+
+
 def billed(emulator: Emulator) -> int:
     return int(emulator.bill().get("openai", {"requests": 0})["requests"])
 
@@ -56,35 +63,14 @@ def billed(emulator: Emulator) -> int:
 # ---------------------------------------------------------------- batches
 
 
-def test_a_batch_is_written_down_and_executed_when_its_results_are_asked_for(
-    provider: RealtimeProvider, emulator: Emulator
-) -> None:
-    assert isinstance(provider, Provider)
-    assert provider.newest() is None
-    batch_id = sent(provider, 10)
-    assert billed(emulator) == 0
-    assert provider.newest() == batch_id
-    (batch,) = provider.batches()
-    assert (batch.batch_id, batch.stamp, batch.phase, batch.total) == (batch_id, "s", BatchPhase.ENDED, 10)
-    results = [provider.parse(line) for line in provider.results(batch)]
-    assert [result.outcome for result in results] == [Outcome.SUCCEEDED] * 10
-    assert [result.custom_id for result in results] == [f"{n:063}" for n in range(10)]
-    assert billed(emulator) == 10
-    assert [provider.parse(line) for line in provider.results(batch)] == results
-    assert billed(emulator) == 10  # the answers are kept
-
-
 def test_the_newest_batch_is_listed_first_and_a_harvested_one_not_at_all(
     provider: RealtimeProvider, store: LocalStore
 ) -> None:
-    batch_ids = []
-    for _ in range(3):
-        batch_ids.append(sent(provider, 1))
-        time.sleep(0.002)
+    batch_ids = [sent(provider, 1) for _ in range(3)]
     assert [batch.batch_id for batch in provider.batches()] == batch_ids[::-1]
     assert list(provider.input_files()) == []  # all of them are needed
     for batch in list(provider.batches()):
-        list(provider.results(batch))
+        drive(provider, batch.batch_id)
         assert batch.input_file is not None
         provider.delete_input(batch.input_file)
     provider.delete_input("gone")
@@ -105,18 +91,6 @@ def test_a_file_without_a_batch_is_listed_and_a_deleted_one_makes_none(provider:
         )
 
 
-def test_cancel_keeps_what_was_executed(provider: RealtimeProvider, emulator: Emulator) -> None:
-    batch = provider.batch(sent(provider, 12))
-    results = provider.results(batch)
-    first = [provider.parse(next(results)) for _ in range(4)]
-    provider.cancel(batch.batch_id)
-    rest = [provider.parse(line) for line in results]
-    assert {result.outcome for result in first} == {Outcome.SUCCEEDED}
-    assert {(result.outcome, result.curable) for result in rest} == {(Outcome.CANCELED, False)}
-    assert (len(rest), billed(emulator)) == (8, 4)
-    provider.cancel(batch.batch_id)
-
-
 # ---------------------------------------------------------------- crashes
 
 
@@ -126,7 +100,7 @@ class DyingStore(LocalStore):
     deaths = 1
 
     def write_new(self, path: str, data: bytes) -> bool:
-        if path.endswith("000001.jsonl") and self.deaths:
+        if path.endswith("000004.jsonl") and self.deaths:
             self.deaths -= 1
             raise StoreError("the process died here")
         return super().write_new(path, data)
@@ -134,21 +108,12 @@ class DyingStore(LocalStore):
 
 def test_a_crash_costs_one_wave_at_most(emulator: Emulator, tmp_path: Path) -> None:
     provider = made(emulator, DyingStore(tmp_path / "realtime"))
-    batch = provider.batch(sent(provider, 20))
+    batch_id = sent(provider, 20)
     with pytest.raises(StoreError):
-        list(provider.results(batch))
-    assert len(list(made(emulator, LocalStore(tmp_path / "realtime")).results(batch))) == 20
+        provider.drive(batch_id, lambda: None)
+    assert len(drive(made(emulator, LocalStore(tmp_path / "realtime")), batch_id)) == 20
     bill = emulator.bill()["openai"]
     assert (bill["requests"], bill["surplus"]) == (24, 4)  # `concurrency` is 4
-
-
-def test_whoever_stops_reading_loses_nothing(provider: RealtimeProvider, emulator: Emulator) -> None:
-    batch = provider.batch(sent(provider, 20))
-    results: Iterator[bytes] = provider.results(batch)
-    next(results)
-    del results
-    assert len(list(provider.results(batch))) == 20
-    assert emulator.bill()["openai"]["surplus"] == 0
 
 
 # ---------------------------------------------------------------- limits of the host
@@ -156,39 +121,61 @@ def test_whoever_stops_reading_loses_nothing(provider: RealtimeProvider, emulato
 
 def test_the_time_of_one_call_is_bounded_and_the_next_goes_on(emulator: Emulator, store: LocalStore) -> None:
     provider = made(emulator, store, work_seconds=0.0)
-    batch = provider.batch(sent(provider, 10))
+    batch_id = sent(provider, 10)
     for done in (4, 8):
+        provider.drive(batch_id, lambda: None)
+        batch = provider.batch(batch_id)
+        assert (batch.completed, batch.due, billed(emulator)) == (done, True, done)
         with pytest.raises(Transient, match=f"{done} of 10 requests are answered"):
             list(provider.results(batch))
-        assert billed(emulator) == done
-    assert len(list(provider.results(batch))) == 10
+    assert len(drive(provider, batch_id)) == 10
+
+
+def test_a_lease_that_is_lost_ends_the_work(provider: RealtimeProvider, emulator: Emulator) -> None:
+    def lost() -> None:
+        if billed(emulator) >= 8:
+            raise Transient("the lease has passed to another process")
+
+    batch_id = sent(provider, 20)
+    with pytest.raises(Transient, match="has passed"):
+        provider.drive(batch_id, lost)
+    assert len(drive(provider, batch_id)) == 20
+    assert (billed(emulator), emulator.bill()["openai"]["surplus"]) == (20, 0)
+
+
+def test_two_processes_that_work_on_one_batch_write_no_answer_twice(
+    provider: RealtimeProvider, emulator: Emulator, store: LocalStore
+) -> None:
+    """Without the lease, which keeps them apart, at most a wave is executed twice."""
+    batch_id = sent(provider, 20)
+    other = made(emulator, store)
+    hit = []
+
+    def meanwhile() -> None:
+        if not hit:
+            hit.append(1)
+            other.drive(batch_id, lambda: None)
+
+    with pytest.raises(Transient, match="another process works on"):
+        provider.drive(batch_id, meanwhile)
+    assert [result.custom_id for result in drive(provider, batch_id)] == [f"{n:063}" for n in range(20)]
+    assert emulator.bill()["openai"]["surplus"] == 4
 
 
 def test_a_429_is_asked_again_after_the_pause(provider: RealtimeProvider, emulator: Emulator) -> None:
     emulator.arm("refused", operation="realtime", status=429, retry_after=0.2, after=2)
-    batch = provider.batch(sent(provider, 6))
+    batch_id = sent(provider, 6)
     started = time.monotonic()
-    assert len(list(provider.results(batch))) == 6
+    assert len(drive(provider, batch_id)) == 6
     assert time.monotonic() - started >= 0.2
     assert emulator.bill()["openai"]["surplus"] == 0
 
 
-def test_a_pause_longer_than_the_time_is_kept_by_the_next_calls_too(emulator: Emulator, store: LocalStore) -> None:
-    provider = made(emulator, store, work_seconds=5)
-    emulator.arm("refused", operation="realtime", status=429, retry_after=30)
-    batch = provider.batch(sent(provider, 3))
-    for _ in range(2):
-        with pytest.raises(Transient) as caught:
-            list(provider.results(batch))
-        assert caught.value.retry_after_seconds == pytest.approx(30, abs=2)
-    assert billed(emulator) == 2  # the rest of one wave, and then nothing
-
-
 def test_requests_go_at_an_even_rate(emulator: Emulator, store: LocalStore) -> None:
     provider = made(emulator, store, requests_per_minute=1200)
-    batch = provider.batch(sent(provider, 7))
+    batch_id = sent(provider, 7)
     started = time.monotonic()
-    list(provider.results(batch))
+    drive(provider, batch_id)
     assert time.monotonic() - started >= 6 * 0.05
 
 
@@ -196,14 +183,18 @@ def test_requests_go_at_an_even_rate(emulator: Emulator, store: LocalStore) -> N
     "fault", [{"status": 401}, {"status": 402}, {"status": 429, "code": "insufficient_quota"}], ids=str
 )
 def test_what_a_person_has_to_mend_blocks_and_keeps_the_answers(
-    provider: RealtimeProvider, emulator: Emulator, fault: dict[str, Any]
+    emulator: Emulator, store: LocalStore, fault: dict[str, Any]
 ) -> None:
+    provider = made(emulator, store, blocked_seconds=0.1)
     emulator.arm("refused", operation="realtime", after=5, **fault)
-    batch = provider.batch(sent(provider, 8))
+    batch_id = sent(provider, 8)
     with pytest.raises(Blocked) as caught:
-        list(provider.results(batch))
+        provider.drive(batch_id, lambda: None)
     assert KEY not in str(caught.value)
-    assert len(list(provider.results(batch))) == 8
+    assert provider.batch(batch_id).completed == 7
+    while not provider.batch(batch_id).due:
+        time.sleep(0.01)
+    assert len(drive(provider, batch_id)) == 8
     assert emulator.bill()["openai"]["surplus"] == 0
 
 
@@ -215,7 +206,7 @@ def test_a_model_that_does_not_exist_blocks(provider: RealtimeProvider) -> None:
         stamp="s", request=request, input_file=input_file, lines=lambda: iter(()), timeout_seconds=5
     )
     with pytest.raises(Blocked, match="does not exist"):
-        list(provider.results(provider.batch(batch_id)))
+        provider.drive(batch_id, lambda: None)
 
 
 def test_failures_of_single_requests_are_results(emulator: Emulator, store: LocalStore) -> None:
@@ -223,7 +214,7 @@ def test_failures_of_single_requests_are_results(emulator: Emulator, store: Loca
     emulator.arm("request_error", contains='"t1"', status=400, code="invalid_value", message="no")
     emulator.arm("refused", operation="realtime", status=500, after=2)
     emulator.arm("drop", operation="realtime", after=2)
-    results = [provider.parse(line) for line in provider.results(provider.batch(sent(provider, 6)))]
+    results = drive(provider, sent(provider, 6))
     failed = {result.error_kind: result.curable for result in results if result.outcome is Outcome.ERRORED}
     assert failed == {"invalid_value": False, "server_error": True, "no_answer": True}
 
@@ -239,9 +230,11 @@ def test_a_host_that_is_busy_or_down_for_a_while_fails_no_row(
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     down = made(emulator, store, base_url=f"http://127.0.0.1:{port}/v1", work_seconds=0.1)
-    batch = down.batch(sent(down, 3))
-    with pytest.raises(Transient, match="0 of 3 requests are answered so far"):
-        list(down.results(batch))
+    batch_id = sent(down, 3)
+    down.drive(batch_id, lambda: None)
+    batch = down.batch(batch_id)
+    assert (batch.completed, batch.due) == (0, False)
+    assert "the host cannot be reached" in (batch.note or "")
 
 
 @pytest.mark.parametrize(
@@ -294,6 +287,41 @@ def test_a_long_night_goes_on_from_tick_to_tick(emulator: Emulator, store: Local
     assert landing.outcomes == {"succeeded": 70}
     assert len(landing.batch_ids) == 3
     assert emulator.bill()["openai"]["surplus"] == 0
+
+
+def test_a_pause_longer_than_a_run_is_kept_from_run_to_run(
+    emulator: Emulator, store: LocalStore, tmp_path: Path
+) -> None:
+    ledger = Ledger.open(LocalStore(tmp_path / "night"))
+    plan = plan_partition(ledger, made(emulator, store), spec_of(MODEL, str), "one", messages(12).to_batches())
+    submit_waiting(ledger, made(emulator, store))
+    emulator.arm("refused", operation="realtime", status=429, retry_after=3600, after=5)
+    advance_account(ledger, made(emulator, store))
+    executed = billed(emulator)
+    for _ in range(3):  # each a process of its own
+        poll = poll_account(ledger, made(emulator, store))
+        assert not poll.needs_advance
+        assert "nothing is asked of the host until" in poll.summary
+        assert "429" in poll.summary
+        (progress,) = poll.progress
+        assert (progress.finished_requests, progress.open_requests, progress.expected_by) == (executed, 12, None)
+        advance_account(ledger, made(emulator, store))
+    assert billed(emulator) == executed < 12
+    (reason,) = plan_status(ledger, plan.ref).reasons
+    assert "nothing is asked of the host until" in reason
+
+
+def test_a_canceled_plan_is_not_executed_any_further(emulator: Emulator, store: LocalStore, tmp_path: Path) -> None:
+    provider = made(emulator, store, work_seconds=0.0)
+    ledger = Ledger.open(LocalStore(tmp_path / "night"))
+    plan = plan_partition(ledger, provider, spec_of(MODEL, str), "one", messages(12).to_batches())
+    submit_waiting(ledger, provider)
+    advance_account(ledger, provider)
+    cancel_plan(ledger, provider, plan.ref)
+    advance_account(ledger, provider)
+    status = plan_status(ledger, plan.ref)
+    assert (status.settled, status.failed_rows, billed(emulator)) == (True, 8, 4)
+    assert list(store.list("realtime")) == []
 
 
 def test_deepseek_is_told_the_schema_and_priced_by_its_own_list(
