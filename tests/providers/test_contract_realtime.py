@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from batch_assets.testing import DrivenContract
 from batch_assets.providers.realtime import RealtimeProvider
 from batch_assets.storage.local import LocalStore
+from batch_assets.testing import DrivenContract
 
 
 class TestRealtime(DrivenContract):
