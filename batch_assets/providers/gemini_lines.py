@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LABEL = "batch_assets_id"
 """The label of a request that carries its custom_id, at Vertex AI."""
 
-_OF_REQUEST = frozenset({"safetySettings", "safety_settings", "tools", "toolConfig", "tool_config", "serviceTier"})
+_OF_REQUEST = frozenset({"safetySettings", "safety_settings", "tools", "toolConfig", "tool_config"})
 """Parameters that stand beside the contents; all others are of `generationConfig`."""
 _REFUSED_PARAMS = {
     "stream": "a batch has no stream",
@@ -46,6 +46,9 @@ _REFUSED_PARAMS = {
     "generationConfig": "name its fields themselves",
     "labels": "they carry the ids of the requests",
     "cachedContent": "cached contents expire, and Vertex AI refuses them in a batch",
+    # Guides "Flex inference" and "Priority inference" (read 2026-11): GenerateContent and Interactions, synchronous.
+    "serviceTier": "tiers are of calls one by one; a batch is one of its own, and what it does with another is not "
+    "documented",
 }
 
 # `responseJsonSchema` takes $defs, $ref, type, format, title, description, enum, items, prefixItems, minItems,

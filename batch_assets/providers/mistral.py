@@ -90,6 +90,7 @@ _REFUSED_PARAMS = {
     "encoding_format": "embeddings are read as floats",
     "output_dtype": "embeddings are read as floats",
 }
+_TIERS = ("auto", "standard_only")  # the SDK's types (3.7)
 
 # Mistral publishes no subset of JSON Schema (2026-11): the keywords that others take, and no counts.
 DIALECT = replace(
@@ -174,6 +175,8 @@ class MistralProvider:
         for param in request.params:
             if param in _REFUSED_PARAMS:
                 raise ConfigError(f"`params` holds {param!r}, which cannot be set there: {_REFUSED_PARAMS[param]}")
+        if (tier := request.params.get("service_tier", "auto")) not in _TIERS:
+            raise ConfigError(f"`params` holds service_tier={tier!r}; Mistral takes `auto` or `standard_only`")
         if not request.model:
             raise ConfigError("`model` is empty; name the provider's model, `mistral-small-2603` say")
         if request.json_schema is not None:

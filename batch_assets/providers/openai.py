@@ -64,7 +64,10 @@ _REFUSED_PARAMS = {
     "max_completion_tokens": "set `max_output_tokens`",
     "max_output_tokens": "set `max_output_tokens`",
     "encoding_format": "embeddings are read as floats",
+    "background": "the response is waited for, and one in the background has no text yet",
 }
+_BATCH_TIERS = ("auto", "default")
+"""The guides of flex and of priority processing are of calls one by one (read 2026-11)."""
 
 
 class OpenAIProvider:
@@ -140,6 +143,11 @@ class OpenAIProvider:
         for param, cure in _REFUSED_PARAMS.items():
             if param in request.params:
                 raise ConfigError(f"`params` holds {param!r}, which cannot be set there: {cure}")
+        if (tier := request.params.get("service_tier", "auto")) not in _BATCH_TIERS and not self.limits.realtime:
+            raise ConfigError(
+                f"`params` holds service_tier={tier!r}, which is of calls one by one; a batch is a tier of its own, "
+                "and what it does with another is not documented: leave it out"
+            )
         if request.endpoint == "responses" and "reasoning_effort" in request.params:
             raise ConfigError(
                 "`params` holds 'reasoning_effort', which the Responses API calls reasoning={\"effort\": ...}"

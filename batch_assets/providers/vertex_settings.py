@@ -25,7 +25,7 @@ _FORMS = {
     ),
     "gcs_folder": (re.compile(r"gs://[a-z0-9][a-z0-9._-]*(?:/.+)?"), "write gs://bucket/folder"),
 }
-_OF_THE_PLACE = re.compile(r"hostname|location|region", re.IGNORECASE)
+_INVALID_HOST = "Invalid hostname"
 
 
 def check_form(name: str, setting: str, value: str) -> None:
@@ -57,7 +57,7 @@ def misplaced(error: ProviderError, *, name: str, what: str, location: str, host
         return Transient(text, provider=name)
     if error.status == 404 and error.code is None:
         text = f"{name}: {what} was answered 404 by a page that is not Vertex AI's, at {host}; {cure}"
-    elif error.status == 404 or (error.status == 400 and _OF_THE_PLACE.search(str(error))):
+    elif error.status == 400 and _INVALID_HOST in str(error):
         text = f"{error}; {cure}"
     else:
         return error

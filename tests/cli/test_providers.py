@@ -53,7 +53,7 @@ def test_a_file_through_every_provider(shell: Shell, here: Here, provider: tuple
     name, model, options, emulated = provider
     shell.write_rows([{"id": number, "text": f"Card {number} is lost"} for number in range(5)])
     more = ["--provider", name, "--model", model, "--max-output-tokens", "50", "--output", "my_types:Intent"]
-    more += [*with_options(options, shell.emulator.url), "--poll", "0.05"]
+    more += [*with_options(options, shell.emulator.url), "--poll", "0.05", "--system", "Classify the message."]
     answer = here(shell.arguments(*more))
     assert answer.status == 0, answer.stderr
     table = pq.read_table(shell.folder / "out.parquet")

@@ -72,6 +72,21 @@ def test_requests_that_one_provider_does_not_take(name: str, said: str, request_
     refused(name, said, **request_)
 
 
+def test_tiers_of_calls_one_by_one_are_none_of_a_batch() -> None:
+    for name in ("openai", "azure", "groq"):
+        refused(name, "service_tier='flex', which is of calls one by one", params={"service_tier": "flex"})
+        offline(name).check(Request(model="m", params={"service_tier": "auto"}))
+    offline("mistral").check(Request(model="m", params={"service_tier": "standard_only"}))
+    offline("realtime").check(Request(model="m", params={"service_tier": "flex"}))
+
+
+def test_prompt_caching_needs_a_system_text() -> None:
+    caching = make_provider("anthropic", {"prompt_caching": "true"})
+    caching.check(Request(model="m", max_output_tokens=10, system="Be kind."))
+    with pytest.raises(ConfigError, match=r"'anthropic' has prompt_caching=True.* `system` is not set: put into it"):
+        caching.check(Request(model="m", max_output_tokens=10))
+
+
 class Strange(BaseModel):
     size: Literal["small", "large"]
     tags: set[str] = Field(description="What it is about")

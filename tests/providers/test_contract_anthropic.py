@@ -38,6 +38,7 @@ class TestAnthropic(ProviderContract):
         "system": "x",
         "output_config": {},
         "max_tokens": 5,
+        "service_tier": "flex",
     }
     refused_schemas: ClassVar = [
         {

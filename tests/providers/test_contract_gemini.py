@@ -27,7 +27,15 @@ class TestGemini(ProviderContract):
         }
     )
     refused_params: ClassVar[Mapping[str, object]] = MappingProxyType(
-        {"stream": True, "contents": [], "candidate_count": 2, "responseJsonSchema": {}, "cachedContent": "x"}
+        {
+            "stream": True,
+            "contents": [],
+            "candidate_count": 2,
+            "responseJsonSchema": {},
+            "cachedContent": "x",
+            "serviceTier": "flex",
+            "service_tier": "priority",
+        }
     )
     refused_schemas: ClassVar[Sequence[Mapping[str, Any]]] = (
         {

@@ -34,6 +34,7 @@ class TestMistral(ProviderContract):
             "max_tokens": 5,
             "seed": 1,
             "output_dtype": "int8",
+            "service_tier": "priority",
         }
     )
     refused_schemas: ClassVar[Sequence[Mapping[str, Any]]] = (

@@ -20,6 +20,8 @@ class TestOpenAI(ProviderContract):
         "model": "gpt-5",
         "response_format": {},
         "max_tokens": 5,
+        "service_tier": "flex",
+        "background": True,
     }
     refused_schemas: ClassVar = [
         {

@@ -44,6 +44,8 @@ class TestVertex(ProviderContract):
             "maxOutputTokens": 5,
             "labels": {},
             "cachedContent": "x",
+            "serviceTier": "flex",
+            "service_tier": "priority",
         }
     )
     refused_schemas: ClassVar[Sequence[Mapping[str, Any]]] = (

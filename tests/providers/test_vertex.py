@@ -14,7 +14,7 @@ from provider_world import Nights, messages, spec_of
 from pydantic import BaseModel, Field
 
 from batch_assets.emulator import Emulator
-from batch_assets.errors import ConfigError, NotFound, Transient
+from batch_assets.errors import Blocked, ConfigError, NotFound, Refused, Transient
 from batch_assets.provider_contract.contract import SECRET, STAMP, Bench, texts
 from batch_assets.providers.gemini_lines import read_labelled, sent_schema
 from batch_assets.providers.vertex import VertexProvider
@@ -220,6 +220,16 @@ def test_settings_of_the_environment(batch_emulator: Emulator, monkeypatch: pyte
     monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "eu")
     provider = VertexProvider(gcs_folder="gs://bucket/folder")
     assert provider.account == f"vertex+{batch_emulator.url.removeprefix('http://')}+p+eu"
+
+
+def test_a_host_that_is_none_of_the_locations_names_it(provider: VertexProvider, batch_emulator: Emulator) -> None:
+    told = "Invalid hostname: eu-aiplatform.googleapis.com"
+    batch_emulator.arm("refused", operation="batches.list", status=400, message=told)
+    with pytest.raises(Blocked, match=rf"answered 400: {told}; `location` is 'eu': write one"):
+        provider.newest()
+    batch_emulator.arm("refused", operation="batches.list", status=400, message="Invalid list filter")
+    with pytest.raises(Refused, match=r"filter$"):
+        provider.newest()
 
 
 def test_an_emulator_needs_its_address_alone(batch_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
