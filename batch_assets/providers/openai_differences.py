@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from batch_assets.errors import ConfigError
 from batch_assets.providers.openai_dialects import URLS, OpenAIDialect
@@ -137,7 +128,7 @@ class Differences(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _errors_in_one_line(cls, given: Any, read: ModelWrapValidatorHandler[Differences]) -> Differences:
+    def _errors_in_one_line(cls, given: Any, read: Callable[[Any], Differences]) -> Differences:
         try:
             return read(given)
         except ValidationError as error:
