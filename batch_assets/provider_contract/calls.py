@@ -80,11 +80,11 @@ class CallsContract(Contract):
 
     def test_every_status_that_the_provider_has(self, bench: Bench) -> None:
         batch_id = bench.send(texts(1))
-        for status, phase in self.statuses.items():
+        for status, (phase, ending) in self.statuses.items():
             for operation in ("batches.retrieve", "batches.list"):
                 bench.emulator.arm("unknown_status", operation=operation, status=status)
             for batch in (bench.provider.batch(batch_id), *bench.listed()):
-                assert (batch.raw_status, batch.phase) == (status, phase)
+                assert (batch.raw_status, batch.phase, batch.ending) == (status, phase, ending)
 
     def test_a_status_that_is_not_known(self, bench: Bench) -> None:
         batch_id = bench.send(texts(1))

@@ -155,8 +155,8 @@ class Contract:
     status_of_expired: ClassVar[Ending | None] = Ending.EXPIRED
     endpoint: ClassVar[Literal["chat", "responses"]] = "chat"
     """The endpoint that requests are made for."""
-    statuses: ClassVar[Mapping[str, BatchPhase]]
-    """Every status that the provider's documents name, as it is on the wire."""
+    statuses: ClassVar[Mapping[str, tuple[BatchPhase, Ending | None]]]
+    """Every status that the provider's documents name, as it is on the wire, with what it means."""
     fails_as_a_whole: ClassVar[bool] = True
     """Whether a batch may fail after its creation, with nothing executed."""
     answered_busy: ClassVar[tuple[Outcome, bool]] = (Outcome.ERRORED, True)

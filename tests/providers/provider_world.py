@@ -14,20 +14,20 @@ from batch_assets.engine import AssetSpec, collect, plan_partition, submit_waiti
 from batch_assets.ledger import Ledger
 from batch_assets.prompts import Prompt
 from batch_assets.providers.protocol import Provider
-from batch_assets.records import BatchPhase, Landing, Request
+from batch_assets.records import BatchPhase, Ending, Landing, Request
 from batch_assets.schema import OutputSchema
 from batch_assets.storage.local import LocalStore
 from batch_assets.tables import TableStore
 
-OPENAI_STATUSES: dict[str, BatchPhase] = {
-    "validating": BatchPhase.RUNNING,
-    "in_progress": BatchPhase.RUNNING,
-    "finalizing": BatchPhase.RUNNING,
-    "cancelling": BatchPhase.CANCELING,
-    "completed": BatchPhase.ENDED,
-    "failed": BatchPhase.ENDED,
-    "expired": BatchPhase.ENDED,
-    "cancelled": BatchPhase.ENDED,
+OPENAI_STATUSES: dict[str, tuple[BatchPhase, Ending | None]] = {
+    "validating": (BatchPhase.RUNNING, None),
+    "in_progress": (BatchPhase.RUNNING, None),
+    "finalizing": (BatchPhase.RUNNING, None),
+    "cancelling": (BatchPhase.CANCELING, None),
+    "completed": (BatchPhase.ENDED, Ending.COMPLETED),
+    "failed": (BatchPhase.ENDED, Ending.FAILED),
+    "expired": (BatchPhase.ENDED, Ending.EXPIRED),
+    "cancelled": (BatchPhase.ENDED, Ending.CANCELED),
 }
 """Of OpenAI's batches, and of those who speak its API."""
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import anthropic
 
 from batch_assets.providers.anthropic import AnthropicProvider
-from batch_assets.records import BatchPhase
+from batch_assets.records import BatchPhase, Ending
 from batch_assets.testing import ProviderContract
 
 NEW_API = int(anthropic.__version__.partition(".")[0]) >= 2
@@ -18,11 +18,11 @@ class TestAnthropic(ProviderContract):
     model = "claude-haiku-4-5"
     emulated = "anthropic"
     key_variable = "ANTHROPIC_API_KEY"
-    statuses: ClassVar[Mapping[str, BatchPhase]] = MappingProxyType(
+    statuses: ClassVar[Mapping[str, tuple[BatchPhase, Ending | None]]] = MappingProxyType(
         {
-            "in_progress": BatchPhase.RUNNING,
-            "canceling": BatchPhase.CANCELING,
-            "ended": BatchPhase.ENDED,
+            "in_progress": (BatchPhase.RUNNING, None),
+            "canceling": (BatchPhase.CANCELING, None),
+            "ended": (BatchPhase.ENDED, None),
         }
     )
     status_of_canceled = None

@@ -16,14 +16,14 @@ class TestGemini(ProviderContract):
     model = "gemini-3-flash-preview"
     emulated = "gemini"
     key_variable = "GEMINI_API_KEY"
-    statuses: ClassVar[Mapping[str, BatchPhase]] = MappingProxyType(
+    statuses: ClassVar[Mapping[str, tuple[BatchPhase, Ending | None]]] = MappingProxyType(
         {
-            "BATCH_STATE_PENDING": BatchPhase.RUNNING,
-            "BATCH_STATE_RUNNING": BatchPhase.RUNNING,
-            "BATCH_STATE_SUCCEEDED": BatchPhase.ENDED,
-            "BATCH_STATE_FAILED": BatchPhase.ENDED,
-            "BATCH_STATE_CANCELLED": BatchPhase.ENDED,
-            "BATCH_STATE_EXPIRED": BatchPhase.ENDED,
+            "BATCH_STATE_PENDING": (BatchPhase.RUNNING, None),
+            "BATCH_STATE_RUNNING": (BatchPhase.RUNNING, None),
+            "BATCH_STATE_SUCCEEDED": (BatchPhase.ENDED, Ending.COMPLETED),
+            "BATCH_STATE_FAILED": (BatchPhase.ENDED, Ending.FAILED),
+            "BATCH_STATE_CANCELLED": (BatchPhase.ENDED, Ending.CANCELED),
+            "BATCH_STATE_EXPIRED": (BatchPhase.ENDED, Ending.EXPIRED),
         }
     )
     refused_params: ClassVar[Mapping[str, object]] = MappingProxyType(

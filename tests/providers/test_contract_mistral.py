@@ -6,22 +6,22 @@ from typing import Any, ClassVar
 
 from batch_assets.provider_contract import ProviderContract
 from batch_assets.providers.mistral import MistralProvider
-from batch_assets.records import BatchPhase
+from batch_assets.records import BatchPhase, Ending
 
 
 class TestMistral(ProviderContract):
     model = "mistral-small-2603"
     emulated = "mistral"
     key_variable = "MISTRAL_API_KEY"
-    statuses: ClassVar[Mapping[str, BatchPhase]] = MappingProxyType(
+    statuses: ClassVar[Mapping[str, tuple[BatchPhase, Ending | None]]] = MappingProxyType(
         {
-            "QUEUED": BatchPhase.RUNNING,
-            "RUNNING": BatchPhase.RUNNING,
-            "CANCELLATION_REQUESTED": BatchPhase.CANCELING,
-            "SUCCESS": BatchPhase.ENDED,
-            "FAILED": BatchPhase.ENDED,
-            "TIMEOUT_EXCEEDED": BatchPhase.ENDED,
-            "CANCELLED": BatchPhase.ENDED,
+            "QUEUED": (BatchPhase.RUNNING, None),
+            "RUNNING": (BatchPhase.RUNNING, None),
+            "CANCELLATION_REQUESTED": (BatchPhase.CANCELING, None),
+            "SUCCESS": (BatchPhase.ENDED, Ending.COMPLETED),
+            "FAILED": (BatchPhase.ENDED, Ending.FAILED),
+            "TIMEOUT_EXCEEDED": (BatchPhase.ENDED, Ending.EXPIRED),
+            "CANCELLED": (BatchPhase.ENDED, Ending.CANCELED),
         }
     )
     refused_params: ClassVar[Mapping[str, object]] = MappingProxyType(

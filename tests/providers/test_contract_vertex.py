@@ -9,7 +9,7 @@ from google.oauth2.credentials import Credentials
 
 from batch_assets.provider_contract.contract import Bench
 from batch_assets.providers.vertex import VertexProvider
-from batch_assets.records import BatchPhase
+from batch_assets.records import BatchPhase, Ending
 from batch_assets.testing import ProviderContract
 
 
@@ -18,19 +18,19 @@ from batch_assets.testing import ProviderContract
 class TestVertex(ProviderContract):
     model = "gemini-3-flash-preview"
     emulated = "vertex"
-    statuses: ClassVar[Mapping[str, BatchPhase]] = MappingProxyType(
+    statuses: ClassVar[Mapping[str, tuple[BatchPhase, Ending | None]]] = MappingProxyType(
         {
-            "JOB_STATE_QUEUED": BatchPhase.RUNNING,
-            "JOB_STATE_PENDING": BatchPhase.RUNNING,
-            "JOB_STATE_RUNNING": BatchPhase.RUNNING,
-            "JOB_STATE_UPDATING": BatchPhase.RUNNING,
-            "JOB_STATE_PAUSED": BatchPhase.RUNNING,
-            "JOB_STATE_CANCELLING": BatchPhase.CANCELING,
-            "JOB_STATE_SUCCEEDED": BatchPhase.ENDED,
-            "JOB_STATE_FAILED": BatchPhase.ENDED,
-            "JOB_STATE_CANCELLED": BatchPhase.ENDED,
-            "JOB_STATE_EXPIRED": BatchPhase.ENDED,
-            "JOB_STATE_PARTIALLY_SUCCEEDED": BatchPhase.ENDED,
+            "JOB_STATE_QUEUED": (BatchPhase.RUNNING, None),
+            "JOB_STATE_PENDING": (BatchPhase.RUNNING, None),
+            "JOB_STATE_RUNNING": (BatchPhase.RUNNING, None),
+            "JOB_STATE_UPDATING": (BatchPhase.RUNNING, None),
+            "JOB_STATE_PAUSED": (BatchPhase.RUNNING, None),
+            "JOB_STATE_CANCELLING": (BatchPhase.CANCELING, None),
+            "JOB_STATE_SUCCEEDED": (BatchPhase.ENDED, Ending.COMPLETED),
+            "JOB_STATE_FAILED": (BatchPhase.ENDED, Ending.FAILED),
+            "JOB_STATE_CANCELLED": (BatchPhase.ENDED, Ending.CANCELED),
+            "JOB_STATE_EXPIRED": (BatchPhase.ENDED, Ending.EXPIRED),
+            "JOB_STATE_PARTIALLY_SUCCEEDED": (BatchPhase.ENDED, Ending.COMPLETED),
         }
     )
     refused_params: ClassVar[Mapping[str, object]] = MappingProxyType(
