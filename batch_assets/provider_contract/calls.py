@@ -31,7 +31,8 @@ class CallsContract(Contract):
         assert batch.result_files
         assert batch.ended_at is not None
         assert 990 <= (batch.ended_at - batch.created_at).total_seconds() <= 1010
-        assert batch.stamp == (STAMP if bench.provider.limits.stamped else None)
+        assert batch.stamp == (STAMP if bench.provider.limits.stamped and self.shows_stamp else None)
+        assert batch.input_file or self.shows_stamp
         assert bench.listed() == [batch]
         assert len(bench.results(batch)) == 40
 

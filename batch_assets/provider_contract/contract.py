@@ -157,6 +157,8 @@ class Contract:
     """The endpoint that requests are made for."""
     statuses: ClassVar[Mapping[str, tuple[BatchPhase, Ending | None]]]
     """Every status that the provider's documents name, as it is on the wire, with what it means."""
+    shows_stamp: ClassVar[bool] = True
+    """False: a listing shows the input file of a batch, and nothing else by which it is known."""
     fails_as_a_whole: ClassVar[bool] = True
     """Whether a batch may fail after its creation, with nothing executed."""
     answered_busy: ClassVar[tuple[Outcome, bool]] = (Outcome.ERRORED, True)

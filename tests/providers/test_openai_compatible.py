@@ -74,10 +74,30 @@ class TestDoubleword(HostContract):
     key_variable = "DOUBLEWORD_API_KEY"
 
 
-class TestGateway(HostContract):
+class TestDeclaredHost(HostContract):
+    """A gateway, with what a host of nobody's list could have: its own limits, statuses, and no metadata."""
+
     dialect = "gateway"
-    model = "gpt-5-mini"
-    key_variable = None
+    model = "m"
+    key_variable = "ACME_API_KEY"
+    shows_stamp = False
+    statuses: ClassVar = {
+        **OPENAI_STATUSES,
+        "paused": (BatchPhase.RUNNING, None),
+        "partial": (BatchPhase.ENDED, Ending.EXPIRED),
+    }
+    settings: ClassVar = {
+        "differences": {
+            "vendor": "acme",
+            "key_variable": "ACME_API_KEY",
+            "windows": ["3d"],
+            "metadata": False,
+            "statuses": {"paused": "running", "partial": "expired"},
+            "max_requests": 1_000,
+            "max_bytes": 5_000_000,
+            "chat_limit_param": "max_tokens",
+        }
+    }
 
 
 # ---------------------------------------------------------------- what goes to the host
@@ -341,22 +361,6 @@ def test_a_host_without_metadata_is_settled_by_the_input_file(emulator: Emulator
     assert [batch.stamp for batch in provider.batches()] == [None, None]
     assert (landing.cost_usd, landing.rate_source) == (None, "unknown")
     assert len(set(table["batch_id"].to_pylist())) == 1
-
-
-def test_a_status_of_the_hosts_own(emulator: Emulator) -> None:
-    own = {"statuses": {"paused": "running", "partial": "expired"}}
-    provider = OpenAICompatibleProvider(dialect="gateway", differences=own, base_url=host_url(emulator), max_retries=0)
-    lines = list(provider.envelope(Request(model="m")).lines(["a"], [b'"x"']))
-    batch_id = provider.create(
-        stamp="s",
-        request=Request(model="m"),
-        input_file=provider.upload("in.jsonl", iter(lines)),
-        lines=lambda: iter(()),
-        timeout_seconds=20,
-    )
-    for status, phase in (("paused", BatchPhase.RUNNING), ("partial", BatchPhase.ENDED), ("x", BatchPhase.UNKNOWN)):
-        emulator.arm("unknown_status", operation="batches.retrieve", status=status)
-        assert provider.batch(batch_id).phase is phase
 
 
 def test_a_schema_that_is_told_gives_typed_columns(emulator: Emulator, tmp_path: Path) -> None:
