@@ -1,34 +1,32 @@
 """Hosts without a batch API (DeepSeek and others): a chat endpoint driven request by request, at standard price.
 
-A "batch" is a small folder in a store of ours: its requests, its stamp, and the answers so far. `create` only writes
-it, and so costs nothing and cannot be ambiguous. `drive` executes the requests in waves of `concurrency`, and every
-wave is durable before the next one begins: whoever dies in between has at most `concurrency` requests executed again.
-That is the whole promise; there is nothing at the host that could be looked up. One call of `drive` works for some
-minutes; the next one goes on where it ended. Rate limits stop a wave, not a night: what was answered 429 is asked
-again after the pause that the host wants, and a pause beyond the call's time is written down for the whole account.
+A "batch" is a small folder in a store of ours (realtime_batches.py): its requests, its stamp, and the answers so far.
+`create` only writes it, and so costs nothing and cannot be ambiguous. `drive` executes the requests in waves of
+`concurrency`, and every wave is durable before the next one begins: whoever dies in between has at most `concurrency`
+requests executed again. That is the whole promise; there is nothing at the host that could be looked up. One call of
+`drive` works for some minutes; the next one goes on where it ended. Rate limits stop a wave, not a night: what was
+answered 429 is asked again after the pause that the host wants, and a pause beyond the call's time is written down for
+the whole account.
 """
 
 from __future__ import annotations
 
-import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import openai
 import orjson
 
 from batch_assets.encoding import encode_key
-from batch_assets.errors import Blocked, ConfigError, NotFound, Refused, Transient
+from batch_assets.errors import Blocked, ConfigError, Transient
 from batch_assets.providers.http import retry_after_seconds
 from batch_assets.providers.openai_compatible import OpenAICompatibleProvider
 from batch_assets.providers.openai_dialects import REALTIME_PRESETS
-from batch_assets.records import BatchInfo, BatchPhase, InputFile
+from batch_assets.providers.realtime_batches import RealtimeBatches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,33 +34,14 @@ if TYPE_CHECKING:
     from batch_assets.admission import QueueLimits
     from batch_assets.providers.openai_dialects import OpenAIDialect
     from batch_assets.providers.openai_differences import Differences
-    from batch_assets.records import Request
-    from batch_assets.storage.protocol import ObjectStore, StoredObject
+    from batch_assets.records import BatchInfo, InputFile, Request
+    from batch_assets.storage.protocol import ObjectStore
 
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _NOT_NOW = frozenset({429, 503, 529})
 """Statuses of a request that the host did not begin: it is asked again, and no attempt is counted."""
-_STATE = "batch.json"
-_CANCELED = "canceled.json"
-_WAVE = ".jsonl"
-"""Answers; the file's name is how many there were before, so that two processes cannot both write the next wave."""
 _NOT_EXECUTED = {"code": "batch_cancelled", "message": "canceled before it was executed"}
-
-
-class _State(msgspec.Struct, frozen=True):
-    """What `create` writes."""
-
-    stamp: str
-    input_file: str
-    requests: int
-
-
-class _Hold(msgspec.Struct, frozen=True):
-    """Nothing is asked of the host until a time of the store's clock."""
-
-    until: datetime
-    reason: str
 
 
 @dataclass(slots=True)
@@ -138,20 +117,16 @@ class RealtimeProvider(OpenAICompatibleProvider):
         self._work_seconds = work_seconds
         self._blocked_seconds = blocked_seconds
         self._pace = _Pace(requests_per_minute)
-        self._last_at = 0  # milliseconds: of two batches the later one has the greater id
-
-    @cached_property
-    def _store(self) -> ObjectStore:
-        return self._open_store() if callable(self._open_store) else self._open_store
 
     @cached_property
     def account(self) -> str:
         """As for a host with batches, apart from those."""
         return f"realtime+{super().account}"
 
-    @property
-    def _root(self) -> str:
-        return f"realtime/{encode_key(self.account)}"
+    @cached_property
+    def _batches(self) -> RealtimeBatches:
+        store = self._open_store() if callable(self._open_store) else self._open_store
+        return RealtimeBatches(store, f"realtime/{encode_key(self.account)}", name=self.name)
 
     def console_url(self, batch_id: str) -> str | None:
         """There is nothing to look at."""
@@ -161,10 +136,7 @@ class RealtimeProvider(OpenAICompatibleProvider):
 
     def upload(self, name: str, chunks: Iterator[bytes]) -> str | None:
         """Keep the requests; returns the name of the file."""
-        input_file = f"{secrets.token_hex(8)}-{name}"
-        with self._store.create(self._input(input_file)) as stream:
-            stream.writelines(chunks)
-        return input_file
+        return self._batches.upload(name, chunks)
 
     def create(
         self,
@@ -176,97 +148,31 @@ class RealtimeProvider(OpenAICompatibleProvider):
         timeout_seconds: float,
     ) -> str:
         """Write the batch down; nothing is executed yet."""
-        try:
-            with self._store.fetch(self._input(input_file or "")) as file, file.open("rb") as content:
-                requests = sum(1 for _ in content)
-        except FileNotFoundError as error:
-            raise Refused(f"the input file {input_file} is not there", provider=self.name, status=404) from error
-        self._last_at = max(int(self._store.now().timestamp() * 1000), self._last_at + 1)
-        batch_id = f"rt-{self._last_at:014}-{secrets.token_hex(6)}"
-        state = _State(stamp=stamp, input_file=input_file or "", requests=requests)
-        self._store.write_new(f"{self._folder(batch_id)}/{_STATE}", msgspec.json.encode(state))
-        return batch_id
+        return self._batches.create(stamp, input_file or "")
 
     def newest(self) -> str | None:
         """Id of the newest batch: ids begin with the time."""
-        ids = self._ids()
-        return ids[0] if ids else None
-
-    def _ids(self) -> list[str]:
-        paths = (found.path.split("/") for found in self._store.list(f"{self._root}/batches"))
-        return sorted((parts[-2] for parts in paths if parts[-1] == _STATE), reverse=True)
+        return next(iter(self._batches.ids()), None)
 
     def batches(self) -> Iterator[BatchInfo]:
         """All batches that are not harvested yet, newest first."""
-        hold = self._hold()
-        folders: dict[str, list[StoredObject]] = {}
-        for found in self._store.list(f"{self._root}/batches"):
-            folders.setdefault(found.path.split("/")[-2], []).append(found)
-        for batch_id in sorted(folders, reverse=True):
-            try:
-                yield self._said(batch_id, folders[batch_id], hold)
-            except NotFound:
-                continue  # harvested meanwhile
+        return self._batches.infos()
 
     def batch(self, batch_id: str) -> BatchInfo:
         """One batch. It runs as long as requests of it are left, and is due unless the host wants a pause."""
-        return self._said(batch_id, list(self._store.list(self._folder(batch_id))), self._hold())
-
-    def _said(self, batch_id: str, found: list[StoredObject], hold: _Hold | None) -> BatchInfo:
-        state = self._state(batch_id)
-        waves = [each.path for each in found if each.path.endswith(_WAVE)]
-        answered = _answers_before(waves[-1]) + len(self._store.read(waves[-1]).splitlines()) if waves else 0
-        canceled = any(each.path.endswith(_CANCELED) for each in found)
-        ended = canceled or answered == state.requests
-        return BatchInfo(
-            batch_id=batch_id,
-            phase=BatchPhase.ENDED if ended else BatchPhase.RUNNING,
-            raw_status="canceled" if canceled else "ended" if ended else "held" if hold else "running",
-            created_at=datetime.fromtimestamp(int(batch_id.split("-")[1]) / 1000, UTC),
-            stamp=state.stamp,
-            input_file=state.input_file,
-            result_files=(batch_id,) if ended else (),
-            total=state.requests,
-            completed=answered,
-            failed=0,
-            ended_at=max(each.created_at for each in found) if ended else None,
-            due=not ended and hold is None,
-            note=None if ended or hold is None else f"{self.name}: {hold.reason}",
-        )
-
-    def _folder(self, batch_id: str) -> str:
-        return f"{self._root}/batches/{batch_id}"
-
-    def _state(self, batch_id: str) -> _State:
-        try:
-            return msgspec.json.decode(self._store.read(f"{self._folder(batch_id)}/{_STATE}"), type=_State)
-        except FileNotFoundError as error:
-            raise NotFound(f"there is no batch {batch_id} in {self._store.url}", provider=self.name) from error
+        return self._batches.info(batch_id)
 
     def cancel(self, batch_id: str) -> None:
         """What is not executed by now never will be."""
-        self._state(batch_id)
-        self._store.write_new(f"{self._folder(batch_id)}/{_CANCELED}", b"{}")
+        self._batches.cancel(batch_id)
 
     def delete_input(self, input_file: str) -> None:
         """Delete the requests, and the batch that was made of them."""
-        for batch_id in self._ids():
-            if self._state(batch_id).input_file == input_file:
-                files = self._store.list(self._folder(batch_id))
-                for found in sorted(files, key=lambda one: one.path.endswith(_STATE)):
-                    self._store.delete(found.path)
-        self._store.delete(self._input(input_file))
+        self._batches.delete_input(input_file)
 
     def input_files(self) -> Iterator[InputFile]:
         """Those that no batch was made of."""
-        used = {self._state(batch_id).input_file for batch_id in self._ids()}
-        for found in self._store.list(f"{self._root}/inputs"):
-            file_id = found.path.rpartition("/")[2]
-            if file_id not in used:
-                yield InputFile(file_id=file_id, name=file_id.partition("-")[2])
-
-    def _input(self, input_file: str) -> str:
-        return f"{self._root}/inputs/{input_file}"
+        return self._batches.input_files()
 
     # ------------------------------------------------------------ the requests themselves
 
@@ -276,35 +182,34 @@ class RealtimeProvider(OpenAICompatibleProvider):
 
         Raises Blocked when the host wants a person, Transient if another process works on the batch.
         """
-        state = self._state(batch_id)
-        folder = self._folder(batch_id)
-        answered = {self.custom_id(line) for line in self._answers(batch_id)}
-        left = [line for line in self._requests(state) if self.custom_id(line) not in answered]
+        batches = self._batches
+        if batches.hold() is not None:  # of another batch, since this one was looked at
+            return
+        batches.forget_holds()
+        requests = batches.requests(batch_id)
+        answered = {self.custom_id(line) for line in batches.answers(batch_id)}
+        left = [line for line in requests if self.custom_id(line) not in answered]
         give_up_at = time.monotonic() + self._work_seconds
         pause = _FIRST_PAUSE_SECONDS
-        if self._hold() is not None:  # of another batch, since this one was looked at
-            return
-        self._forget_holds()
         with ThreadPoolExecutor(max_workers=self._concurrency) as pool:
-            while left and not self._is_canceled(batch_id):
+            while left and not batches.is_canceled(batch_id):
                 renew()
                 wave, rest = left[: self._concurrency], left[self._concurrency :]
                 answers = list(pool.map(self._answer_to, wave))
                 lines = [answer.line for answer in answers if answer.line is not None]
-                before = state.requests - len(left)
-                if lines and not self._store.write_new(f"{folder}/{before:09}{_WAVE}", b"".join(lines)):
+                if lines and not batches.add_answers(batch_id, lines, before=len(requests) - len(left)):
                     raise Transient(f"{self.name}: another process works on {batch_id}", provider=self.name)
                 again = [answer for answer in answers if answer.line is None]
                 left = [line for line, answer in zip(wave, answers, strict=True) if answer.line is None] + rest
                 for answer in again:
                     if answer.blocked is not None:
-                        self._write_hold(self._blocked_seconds, str(answer.blocked))
+                        batches.write_hold(self._blocked_seconds, str(answer.blocked))
                         raise answer.blocked
                 wanted = max((pause if one.pause_seconds is None else one.pause_seconds for one in again), default=0.0)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS) if again else _FIRST_PAUSE_SECONDS
                 if time.monotonic() + wanted > give_up_at:
                     if again:
-                        self._write_hold(wanted, again[0].not_now or "")
+                        batches.write_hold(wanted, again[0].not_now or "")
                     return
                 time.sleep(wanted)
 
@@ -314,32 +219,18 @@ class RealtimeProvider(OpenAICompatibleProvider):
         Raises Transient while requests are left.
         """
         answered = set()
-        for line in self._answers(batch.batch_id):
+        for line in self._batches.answers(batch.batch_id):
             answered.add(self.custom_id(line))
             yield line
-        state = self._state(batch.batch_id)
-        if len(answered) == state.requests:
+        requests = self._batches.requests(batch.batch_id)
+        if len(answered) == len(requests):
             return
-        if not self._is_canceled(batch.batch_id):
-            done = f"{len(answered):,} of {state.requests:,}"
+        if not self._batches.is_canceled(batch.batch_id):
+            done = f"{len(answered):,} of {len(requests):,}"
             raise Transient(f"{self.name}: {done} requests are answered so far", provider=self.name)
-        for line in self._requests(state):
+        for line in requests:
             if self.custom_id(line) not in answered:
                 yield _canceled(line)
-
-    def _answers(self, batch_id: str) -> Iterator[bytes]:
-        for found in self._store.list(self._folder(batch_id)):
-            if found.path.endswith(_WAVE):
-                yield from self._store.read(found.path).splitlines()
-
-    def _is_canceled(self, batch_id: str) -> bool:
-        return any(found.path.endswith(_CANCELED) for found in self._store.list(self._folder(batch_id)))
-
-    def _requests(self, state: _State) -> list[bytes]:
-        try:
-            return self._store.read(self._input(state.input_file)).splitlines()
-        except FileNotFoundError as error:
-            raise NotFound(f"the requests {state.input_file} are gone", provider=self.name) from error
 
     def _answer_to(self, line: bytes) -> _Answer:
         """Ask the host, once."""
@@ -365,32 +256,6 @@ class RealtimeProvider(OpenAICompatibleProvider):
             lost = {"code": "no_answer", "message": f"the host did not answer: {error}"}
             return _Answer(line=_written(custom_id, error=lost))
         return _Answer(line=_written(custom_id, response={"status_code": 200, "body": body}))
-
-    # ------------------------------------------------------------ pauses, for all processes of the account
-
-    def _hold(self) -> _Hold | None:
-        """The longest hold that is not over."""
-        holds = [hold for _, hold in self._holds() if hold.until > self._store.now()]
-        return max(holds, key=lambda hold: hold.until, default=None)
-
-    def _holds(self) -> Iterator[tuple[str, _Hold]]:
-        for found in self._store.list(f"{self._root}/holds"):
-            try:
-                yield found.path, msgspec.json.decode(self._store.read(found.path), type=_Hold)
-            except FileNotFoundError:
-                continue  # it was over
-
-    def _write_hold(self, seconds: float, reason: str) -> None:
-        until = self._store.now() + timedelta(seconds=seconds)
-        text = f"nothing is asked of the host until {until:%Y-%m-%d %H:%M:%S} UTC: {reason}"
-        hold = msgspec.json.encode(_Hold(until=until, reason=text))
-        self._store.write_new(f"{self._root}/holds/{secrets.token_hex(8)}.json", hold)
-
-    def _forget_holds(self) -> None:
-        """Delete those that are over."""
-        for path, hold in self._holds():
-            if hold.until <= self._store.now():
-                self._store.delete(path)
 
 
 deepseek = partial(RealtimeProvider, dialect="deepseek")
@@ -419,10 +284,6 @@ def _written(custom_id: str, *, response: object = None, error: object = None) -
     """A result line as OpenAI's batches have them."""
     written = {"custom_id": custom_id, "response": response, "error": error}
     return orjson.dumps(written, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _answers_before(path: str) -> int:
-    return int(path.rpartition("/")[2].removesuffix(_WAVE))
 
 
 def _canceled(line: bytes) -> bytes:
