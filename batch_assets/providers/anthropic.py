@@ -11,6 +11,7 @@ The API version 2026-10-21, which SDK 2 speaks, refuses temperature, top_p and t
 
 from __future__ import annotations
 
+import os
 import secrets
 import weakref
 from contextlib import closing, contextmanager
@@ -25,6 +26,7 @@ from anthropic.types.messages import MessageBatch
 from batch_assets.admission import QueueLimits
 from batch_assets.dialects import schema_nodes
 from batch_assets.errors import Ambiguous, ConfigError, SchemaError, Transient
+from batch_assets.model_names import check_model
 from batch_assets.providers.anthropic_lines import read_custom_id, read_result
 from batch_assets.providers.anthropic_parts import PARTS
 from batch_assets.providers.http import (
@@ -32,6 +34,7 @@ from batch_assets.providers.http import (
     check_address,
     creating_error,
     id_of,
+    is_at,
     is_connection_error,
     is_unreadable,
     reading_error,
@@ -56,6 +59,7 @@ LIMITS = Limits(
     input_files=False,
     stamped=False,
 )
+_PUBLIC_HOST = "api.anthropic.com"
 _PHASES = {
     "in_progress": BatchPhase.RUNNING,
     "canceling": BatchPhase.CANCELING,
@@ -187,7 +191,7 @@ class AnthropicProvider:
         """Vendor, host and workspace."""
         url = self._client.base_url
         place = url.host if url.port is None else f"{url.host}:{url.port}"
-        parts = ["anthropic"] if url.host == "api.anthropic.com" else ["anthropic", place]
+        parts = ["anthropic"] if url.host == _PUBLIC_HOST else ["anthropic", place]
         return "+".join([*parts, *([self._workspace] if self._workspace else [])])
 
     def check_credentials(self) -> None:
@@ -200,6 +204,8 @@ class AnthropicProvider:
             raise ConfigError(f"`endpoint` is {request.endpoint!r}; Anthropic's batches take `chat` only")
         if not request.model:
             raise ConfigError("`model` is empty; name the provider's model, `claude-haiku-4-5` say")
+        if is_at(self._settings["base_url"] or os.environ.get("ANTHROPIC_BASE_URL"), _PUBLIC_HOST):
+            check_model(request.model, vendor=self.vendor, provider=self.name, endpoint=request.endpoint)
         if (tier := request.params.get("service_tier")) not in (None, "auto", "standard_only"):
             raise ConfigError(
                 f"`params` holds service_tier={tier!r}; Anthropic's batches take `auto` or `standard_only`"

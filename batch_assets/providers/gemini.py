@@ -24,6 +24,7 @@ import msgspec
 
 from batch_assets.admission import QueueLimits
 from batch_assets.errors import ConfigError, NotFound, Refused, Transient
+from batch_assets.model_names import check_model
 from batch_assets.providers.gemini_lines import check_request, keyed_envelope, read_key, read_keyed
 from batch_assets.providers.gemini_operations import (
     Operation,
@@ -140,6 +141,8 @@ class GeminiProvider:
     def check(self, request: Request) -> None:
         """Refuse what the batch API would refuse. Raises ConfigError."""
         check_request(request)
+        if self._base_url == _PUBLIC_URL:
+            check_model(request.model, vendor=self.vendor, provider=self.name, endpoint=request.endpoint)
 
     def envelope(self, request: Request) -> LineEnvelope:
         """The constant part of the request lines."""

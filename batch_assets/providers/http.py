@@ -66,6 +66,12 @@ def check_address(setting: str, address: str, *, example: str = "https://host", 
             raise ConfigError(f"`{setting}` is {shown!r}; leave out `{end}`, which is added to it")
 
 
+def is_at(address: str | None, host: str) -> bool:
+    """Whether an address, if there is one, is of that host, or of a region of it (`eu.api.openai.com`)."""
+    found = urlsplit(address).hostname if address else host
+    return found == host or (found or "").endswith(f".{host}")
+
+
 def _is_address(text: str) -> bool:
     try:
         url = urlsplit(text)

@@ -25,10 +25,12 @@ import orjson
 from batch_assets.admission import QueueLimits
 from batch_assets.dialects import OPENAI_STRICT, check_json_schema
 from batch_assets.errors import Ambiguous, ConfigError, NotFound, Refused, Transient
+from batch_assets.model_names import check_model
 from batch_assets.providers.http import (
     Answer,
     check_address,
     creating_error,
+    is_at,
     is_connection_error,
     reading_error,
     retried,
@@ -179,6 +181,8 @@ class MistralProvider:
             raise ConfigError(f"`params` holds service_tier={tier!r}; Mistral takes `auto` or `standard_only`")
         if not request.model:
             raise ConfigError("`model` is empty; name the provider's model, `mistral-small-2603` say")
+        if is_at(self._server_url, _PUBLIC_HOST):
+            check_model(request.model, vendor=self.vendor, provider=self.name, endpoint=request.endpoint)
         if request.json_schema is not None:
             check_json_schema(request.json_schema, DIALECT)
 

@@ -9,22 +9,26 @@ batches that expire or are canceled keep what was finished; results are kept for
 
 from __future__ import annotations
 
+import os
 import weakref
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import openai
 
 from batch_assets.admission import QueueLimits
 from batch_assets.dialects import OPENAI_STRICT, check_json_schema
 from batch_assets.errors import Ambiguous, ConfigError, NotFound, Refused, Transient
+from batch_assets.model_names import check_model
 from batch_assets.providers.http import (
     Answer,
     check_address,
     creating_error,
     id_of,
+    is_at,
     is_connection_error,
     is_unreadable,
     reading_error,
@@ -154,6 +158,9 @@ class OpenAIProvider:
             )
         if not request.model:
             raise ConfigError("`model` is empty; name the provider's model, `gpt-5-mini` say")
+        own = urlsplit(self.dialect.base_url or "").hostname
+        if own and is_at(self._settings["base_url"] or os.environ.get("OPENAI_BASE_URL"), own):
+            check_model(request.model, vendor=self.vendor, provider=self.name, endpoint=request.endpoint)
         if request.json_schema is not None:
             check_json_schema(request.json_schema, OPENAI_STRICT)
 

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from batch_assets.admission import QueueLimits
 from batch_assets.errors import ConfigError, NotFound, Refused, Transient
+from batch_assets.model_names import check_model
 from batch_assets.providers.gemini_lines import check_request, labelled_envelope, read_label, read_labelled
 from batch_assets.providers.google import (
     check_default_credentials,
@@ -184,6 +185,9 @@ class VertexProvider:
                 f"`model` is {request.model!r}; only Gemini's batches are spoken here. For Claude take an "
                 "AnthropicBatchResource"
             )
+        if not self._base_url:
+            model = request.model.removeprefix("publishers/google/models/")
+            check_model(model, vendor=self.vendor, provider=self.name, endpoint=request.endpoint)
 
     def envelope(self, request: Request) -> LineEnvelope:
         """The constant part of the request lines."""

@@ -314,6 +314,17 @@ def test_settings_that_cannot_be_right_are_refused_when_definitions_load(
     assert "SECRET" not in str(caught.value)
 
 
+def test_models_are_judged_where_the_address_is_known_to_be_the_vendors() -> None:
+    foreign = {"model": "gemini-3-flash-preview", "max_output_tokens": 10}
+    for kind in (OpenAIBatchResource, AnthropicBatchResource):
+        with pytest.raises(ConfigError, match=r"answers: `model` is 'gemini-3-flash-preview', which is Google's"):
+            defined(kind(), **foreign)
+        defined(kind(base_url=UNSET), **foreign)  # a gateway, perhaps
+    with pytest.raises(ConfigError, match="which is Google's"):
+        defined(MistralBatchResource(), **foreign)
+    defined(MistralBatchResource(server_url=UNSET), **foreign)
+
+
 def test_locations_that_may_come_into_being_load() -> None:
     for location in ("europe-west99", "us-gov-west1", "global", "eu"):
         defined(VertexBatchResource(**{**PLACE, "location": location, "project": "example.com:my-project"}))

@@ -87,6 +87,39 @@ def test_prompt_caching_needs_a_system_text() -> None:
         caching.check(Request(model="m", max_output_tokens=10))
 
 
+@pytest.mark.parametrize(
+    ("name", "model", "is_one_of"),
+    [
+        ("openai", "claude-haiku-4-5", "Anthropic"),
+        ("anthropic", "gpt-5-mini", "OpenAI"),
+        ("gemini", "mistral-small-2603", "Mistral"),
+        ("vertex", "publishers/google/models/gpt-5-mini", "OpenAI"),
+        ("mistral", "gemini-3-flash-preview", "Google"),
+        ("groq", "gemini-3-flash-preview", "Google"),
+        ("deepseek", "gpt-5-mini", "OpenAI"),
+    ],
+)
+def test_models_of_another_vendor(name: str, model: str, is_one_of: str) -> None:
+    refused(name, f"`model` is .*, which is {is_one_of}'s, and the provider '{name}' is .*BatchResource", model=model)
+
+
+def test_models_are_the_hosts_own_business_where_it_is_not_the_vendors(monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = Request(model="claude-haiku-4-5", max_output_tokens=10)
+    gateway = {"base_url": "https://gateway.example/v1"}
+    for name in ("azure", "gateway", "openai", "groq", "doubleword"):
+        make_provider(name, gateway).check(foreign)
+    make_provider("mistral", {"server_url": "https://gateway.example"}).check(foreign)
+    other = Request(model="gpt-5-mini", max_output_tokens=10)
+    for name in ("anthropic", "gemini"):
+        make_provider(name, {"base_url": "https://gateway.example"}).check(other)
+    make_provider("vertex", {**GOOGLE, "base_url": "https://gateway.example"}).check(other)
+    for variable, name in (("OPENAI_BASE_URL", "openai"), ("ANTHROPIC_BASE_URL", "anthropic")):
+        monkeypatch.setenv(variable, "https://gateway.example")
+        make_provider(name).check(Request(model="gemini-3-flash-preview", max_output_tokens=10))
+    with pytest.raises(ConfigError, match="which is Anthropic's"):  # a region of the vendor's own
+        make_provider("openai", {"base_url": "https://eu.api.openai.com/v1"}).check(foreign)
+
+
 class Strange(BaseModel):
     size: Literal["small", "large"]
     tags: set[str] = Field(description="What it is about")
