@@ -153,6 +153,26 @@ def test_who_waits_sees_how_far_the_provider_is(nights: Nights, night_world: Wor
     assert night_world.ticks("batch_poll")[0].skip_reason == "openai: 1 open, 0 ended"
 
 
+def test_a_pause_that_a_host_wants_is_seen_and_starts_no_runs(nights: Nights) -> None:
+    nights.emulator.arm("refused", operation="realtime", status=429, retry_after=3600, after=6)
+    with nights.world("realtime_host.py") as opened:
+        backfill = opened.backfill(["answered"], None)
+        opened.round(times=4)
+        executed, runs = nights.bought, len(opened.runs())
+        assert 6 <= executed < 12
+        opened.round(times=3)
+        assert (nights.bought, len(opened.runs())) == (executed, runs)
+        assert "host: nothing is asked of the host until" in (opened.ticks("batch_poll")[0].skip_reason or "")
+        newest = opened.observations("answered")[0]
+        assert (newest["batch_assets/results"], newest.get("batch_assets/expected_by")) == (executed, None)
+        assert _job(
+            opened, "batch_cancel", {"ops": {"batch_cancel_plans": {"config": {"asset": "answered"}}}}
+        ).is_success
+        assert opened.until_ended(backfill) == "COMPLETED_FAILED"
+        assert nights.bought == executed
+        assert list((nights.folder / "realtime").rglob("*.jsonl")) == []
+
+
 def test_a_re_execution_of_a_failed_night_plans_anew(nights: Nights, night_world: World) -> None:
     """A re-execution copies the tags of a resume run; it is a person's, and looks at the source again."""
     write_night(nights.folder, "2025-01-02", [f"much {number} " * 9000 for number in range(14)])
