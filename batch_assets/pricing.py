@@ -138,10 +138,10 @@ def check_pricing(pricing: Mapping[str, Mapping[str, float]] | None) -> None:
     if pricing is None:
         return
     if not isinstance(pricing, Mapping):
-        raise ConfigError(f"pricing is a {type(pricing).__name__}; write a table: {{'model': {{'input': 0.1, ...}}}}.")
+        raise ConfigError(f"`pricing` is a {type(pricing).__name__}; write a table: {{'model': {{'input': 0.1}}}}.")
     known = [prefix + name for prefix in ("", "standard_") for name in _PUBLISHED_KEYS]
     for model, entry in pricing.items():
-        where = f"pricing[{model!r}]"
+        where = f"`pricing`[{model!r}]"
         if not isinstance(entry, Mapping):
             raise ConfigError(f"{where} is {entry!r}; write {{'input': 0.1, 'output': 0.4}} in USD per 1M tokens.")
         for key, value in entry.items():

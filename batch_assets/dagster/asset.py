@@ -7,7 +7,7 @@ import typing
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Literal
 
 from dagster import (
@@ -30,6 +30,7 @@ from pydantic import BaseModel
 from batch_assets.dagster.checks import BatchChecks, check_specs, make_optional
 from batch_assets.dagster.io_manager import OWN_TABLES_KEY, store_tables
 from batch_assets.dagster.materializing import PROVIDER_METADATA, Source, materialize
+from batch_assets.dagster.options import check_dagster_options, check_request_options, check_table_options, usd
 from batch_assets.dagster.store import STORE_KEY
 from batch_assets.dagster.upstream import Upstream
 from batch_assets.engine import AssetSpec
@@ -40,9 +41,6 @@ from batch_assets.schema import OutputSchema
 
 OutputType = type[BaseModel] | type[str] | Mapping[str, Any]
 """A pydantic model, `str` for plain text, or a JSON schema of an object."""
-
-MOST_PREVIEW_ROWS = 50
-"""Metadata is kept in Dagster's event log and shown whole."""
 
 TAG = "batch_assets"
 """Every batch asset has this tag, so that `tag:batch_assets` selects them."""
@@ -107,9 +105,15 @@ def batch_asset(  # the long list is the public API
     `dagster.asset` pass through: group_name, owners, tags, pool, retry_policy, automation_condition, ...
     Raises ConfigError, PromptError, SchemaError.
     """
-    _refuse_options(dagster_options)
-    if not 0 <= preview_rows <= MOST_PREVIEW_ROWS:
-        raise ConfigError(f"`preview_rows` is {preview_rows}; write a number from 0 to {MOST_PREVIEW_ROWS}")
+    check_dagster_options(dagster_options)
+    check_request_options(model=model, max_output_tokens=max_output_tokens, params=params)
+    check_table_options(
+        row_key=row_key,
+        output_columns=output_columns,
+        preview_rows=preview_rows,
+        pricing=pricing,
+        choices={"on_change": on_change, "on_ambiguous": on_ambiguous},
+    )
 
     def decorate(function: Callable[..., Any]) -> AssetsDefinition:
         asset_name = name or function.__name__
@@ -128,7 +132,7 @@ def batch_asset(  # the long list is the public API
             },
             row_key=row_key,
             output_columns=tuple(output_columns) if output_columns is not None else None,
-            max_cost_usd=_usd(max_cost_usd),
+            max_cost_usd=usd(max_cost_usd),
             max_attempts=max_attempts,
             pricing=dict(pricing or {}),
             on_change=on_change,
@@ -285,16 +289,6 @@ def _parameters(function: Callable[..., Any], ins: Mapping[str, AssetIn], name: 
     return _Parameters(upstreams=upstreams, resources=tuple(resources), context=context, metadata=metadata)
 
 
-def _usd(amount: Decimal | float | str | None) -> Decimal | None:
-    try:
-        found = None if amount is None else Decimal(str(amount))
-    except InvalidOperation:
-        found = Decimal("NaN")
-    if found is not None and not (found.is_finite() and found >= 0):
-        raise ConfigError(f"`max_cost_usd` is {amount!r}; write US dollars as a number, 25 or 0.5 say")
-    return found
-
-
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function)
@@ -316,15 +310,3 @@ def _deps(upstreams: Mapping[str, AssetKey], ins: Mapping[str, AssetIn]) -> list
         AssetDep(key, partition_mapping=ins[name].partition_mapping if name in ins else None)
         for name, key in upstreams.items()
     ]
-
-
-def _refuse_options(options: Mapping[str, Any]) -> None:
-    allowed = {name for name in inspect.signature(asset).parameters if name not in ("compute_fn", "kwargs")}
-    taken = {"output_required", "config_schema", "required_resource_keys", "resource_defs", "io_manager_def", "key"}
-    taken |= {"check_specs"}
-    for option in options:
-        if option not in allowed or option in taken:
-            raise ConfigError(
-                f"batch_asset has no option {option!r}"
-                + ("; a batch asset sets it itself" if option in taken else "; see dagster.asset for those that pass")
-            )

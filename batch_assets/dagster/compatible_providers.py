@@ -9,7 +9,7 @@ from dagster import Config, ConfigurableResource
 from pydantic import Field, field_validator
 
 from batch_assets.dagster.providers import EMULATED, RETRIES, TIMEOUT, BatchProviderResource, api_key, is_env
-from batch_assets.dagster.store import gcs_client, open_store
+from batch_assets.dagster.store import gcs_client, is_bucket, open_store
 from batch_assets.providers.openai_dialects import URLS
 from batch_assets.providers.openai_differences import Differences
 
@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from batch_assets.providers.openai_compatible import OpenAICompatibleProvider
-    from batch_assets.providers.protocol import Provider
     from batch_assets.providers.realtime import RealtimeProvider
     from batch_assets.storage.protocol import ObjectStore
 
-_UNKNOWN_URL = "https://unset.invalid/v1"
 _API_VERSION = "For Azure's versioned API, whose root is https://NAME.openai.azure.com/openai."
 _HEADERS = "Headers of every call, a gateway's `x-litellm-model` say; no place for secrets."
 _DIFFERENCES = (
@@ -98,12 +96,6 @@ class OpenAICompatibleBatchResource(BatchProviderResource):
             queue=self.queue_limits(),
         )
 
-    def offline(self, name: str) -> Provider:
-        """As for others; an address that is not known before the run does not matter to the checks."""
-        if is_env(self.base_url):
-            return self.model_copy(update={"base_url": _UNKNOWN_URL}).offline(name)
-        return super().offline(name)
-
 
 class RealtimeResource(BatchProviderResource):
     """An account at a host without a batch API: the same tables, request by request, at standard price.
@@ -150,6 +142,7 @@ class RealtimeResource(BatchProviderResource):
         """The account under the resource's key `name`."""
         from batch_assets.providers.realtime import RealtimeProvider  # noqa: PLC0415
 
+        is_bucket(self.root)  # or a folder; it is opened in the run
         return RealtimeProvider(
             store=self._store,
             name=name,
@@ -169,12 +162,6 @@ class RealtimeResource(BatchProviderResource):
 
     def _store(self) -> ObjectStore:
         return open_store(self.root, None if self.gcs is None else gcs_client(self.gcs))
-
-    def offline(self, name: str) -> Provider:
-        """As for others; neither the address nor the folder matters to the checks."""
-        unknown = {"base_url": _UNKNOWN_URL, "root": "unknown"}
-        found = {field: value for field, value in unknown.items() if is_env(getattr(self, field))}
-        return self.model_copy(update=found).offline(name) if found else super().offline(name)
 
 
 def _at_emulator(base_url: str, differences: HostDifferences | None) -> dict[str, Any]:

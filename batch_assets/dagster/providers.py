@@ -32,8 +32,9 @@ _UNKNOWN = {
     "base_url": "https://unset.invalid",
     "server_url": "https://unset.invalid",
     "gcs_folder": "gs://unknown",
+    "root": "unknown",
 }
-"""What stands when definitions load in the place of an address that is known in the run only."""
+"""What stands when definitions load in the place of an address or a folder that is known in the run only."""
 RETRIES = "Retries of calls that only read or upload. A create call is never retried."
 
 

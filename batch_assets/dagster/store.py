@@ -115,7 +115,7 @@ def open_store(root: str, client: Client | None = None) -> ObjectStore:
 def is_bucket(root: str) -> bool:
     """Whether a place is a bucket. Raises ConfigError for one that is neither folder nor bucket."""
     if "://" in root and not re.match(r"gs://[^/]", root):
-        raise ConfigError(f"BatchStore: {root!r} is no place it can store in; give a folder or gs://bucket/folder")
+        raise ConfigError(f"{root!r} is no place to store in; give a folder or gs://bucket/folder")
     return root.startswith("gs://")
 
 

@@ -117,7 +117,7 @@ def test_batch_options_reach_the_engine(project: Project) -> None:
   max_attempts: 5
   params: {seed: 7}
   output_columns: [text]
-  pricing: {gpt-5-mini: {input_mtok: 1, output_mtok: 2}}
+  pricing: {gpt-5-mini: {input: 1, output: 2}}
   on_change: cancel
   on_ambiguous: fail
   checks: {min_success_rate: 0.5, blocking: true}
@@ -131,7 +131,7 @@ def test_batch_options_reach_the_engine(project: Project) -> None:
     assert (spec.request.max_output_tokens, spec.max_attempts, str(spec.max_cost_usd)) == (100, 5, "2.5")
     assert spec.request.params == {"seed": 7}
     assert spec.output_columns == ("text",)
-    assert spec.pricing == {"gpt-5-mini": {"input_mtok": 1, "output_mtok": 2}}
+    assert spec.pricing == {"gpt-5-mini": {"input": 1, "output": 2}}
     assert (spec.on_change, spec.on_ambiguous) == ("cancel", "fail")
     assert [check.blocking for check in asset.check_specs if check.name == "success_rate"] == [True]
 
@@ -196,6 +196,8 @@ def test_rows_of_several_assets(project: Project) -> None:
         (("output_type: str", "output_type: str\n  max_cost_usd: cheap"), 12, "'cheap'; write US dollars"),
         (("output_type: str", "output_type: str\n  on_change: maybe"), 12, "'finish' or 'cancel'"),
         (("output_type: str", "output_type: str\n  output_columns: text"), 12, "'text' does not fit"),
+        (("output_type: str", "output_type: str\n  max_output_tokens: 0"), 12, "whole number from 1 on"),
+        (("output_type: str", "output_type: str\n  pricing: {m: {input_mtok: 1}}"), 12, "unknown rate 'input_mtok'"),
         (("{{ text }}", "{{ text"), 10, "prompt"),
         (("output_type: str", 'output_type: str\n  system: "{{ text }}"'), 12, "system contains"),
         (('prompt: "Classify: {{ text }}"', "prompt: {file: nowhere.jinja}"), 10, "no file 'nowhere.jinja'"),

@@ -302,6 +302,7 @@ PLACE = {"project": "p", "location": "eu", "gcs_folder": "gs://bucket/batches"}
         (OpenAICompatibleBatchResource, {"dialect": "gateway", "base_url": "host"}, "`base_url` is 'host'"),
         (OpenAICompatibleBatchResource, {"dialect": "groq", "completion_window": "2h"}, "`completion_window` is '2h'"),
         (RealtimeResource, {"dialect": "gateway", "base_url": "host", "root": "x"}, "`base_url` is 'host'"),
+        (RealtimeResource, {"dialect": "deepseek", "root": "s3://bucket"}, "'s3://bucket' is no place to store in"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

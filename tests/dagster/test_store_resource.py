@@ -99,7 +99,7 @@ def test_a_bucket_that_is_not_there(batch_emulator: Emulator) -> None:
 def test_what_is_no_bucket_and_what_is_no_gcs_resource(batch_emulator: Emulator) -> None:
     refused(BatchStore(root="s3://bucket"), ConfigError, "s3://bucket.*give a folder or gs://bucket/folder")
     for wrong_place in ({"root": "s3://bucket"}, {"root": "gs:///x"}, {"tables": "s3://bucket/tables"}):
-        with pytest.raises(ConfigError, match="is no place it can store in"):  # when definitions load
+        with pytest.raises(ConfigError, match="is no place to store in"):  # when definitions load
             batch_definitions(resources={"batch_store": BatchStore(**wrong_place)})
     batch_definitions(resources={"batch_store": BatchStore(root=dg.EnvVar("UNSET"), tables="gs://bucket/tables")})
     wrong = BatchStore(root="gs://bucket", gcs=OpenAIBatchResource())
