@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from batch_assets.errors import Ambiguous, Blocked, ConfigError, Transient
-from batch_assets.providers.http import Answer, creating_error, is_connection_error, is_unreadable, reading_error
+from batch_assets.providers.http import (
+    Answer,
+    creating_error,
+    is_connection_error,
+    is_unreadable,
+    one_line,
+    reading_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -81,7 +88,8 @@ def reading(name: str, what: str) -> Iterator[None]:
     except APIError as error:
         raise reading_error(_answer(name, what, error)) from error
     except (RefreshError, DefaultCredentialsError) as error:
-        raise Blocked(f"{name}: {what}: Google does not accept the credentials: {error}", provider=name) from error
+        text = one_line(f"{name}: {what}: Google does not accept the credentials: {error}")
+        raise Blocked(text, provider=name) from error
     except Exception as error:
         if type(error).__module__.startswith(_STORAGE) and getattr(error, "code", None) is not None:
             raise reading_error(_storage_answer(name, what, error)) from error
@@ -102,7 +110,7 @@ def creating(name: str, what: str) -> Iterator[None]:
     except APIError as error:
         raise creating_error(_answer(name, what, error)) from error
     except (RefreshError, DefaultCredentialsError) as error:  # raised before anything is sent
-        text = f"{what}: Google does not accept the credentials: {error}"
+        text = one_line(f"{what}: Google does not accept the credentials: {error}")
         raise Blocked(text, provider=name, whole_account=True) from error
     except Exception as error:
         if not is_connection_error(error) and not is_unreadable(error):

@@ -101,7 +101,7 @@ def reading_error(answer: Answer) -> ProviderError:
     """What a failed call means that may be made again: list, read, upload, download, cancel, delete."""
     status = answer.status
     facts = {"provider": answer.provider, "status": status, "code": answer.code}
-    text = _one_line(f"{answer.provider}: {answer.what} was answered {status}: {answer.message}")
+    text = one_line(f"{answer.provider}: {answer.what} was answered {status}: {answer.message}")
     if status == 404:
         return NotFound(text, **facts)  # type: ignore[arg-type]  # one dict for all of them
     if status in {401, 402, 403} or answer.out_of_money:
@@ -115,7 +115,7 @@ def creating_error(answer: Answer) -> ProviderError:
     """What a failed create call means. Only a 4xx with the provider's own body says that nothing was created."""
     status = answer.status
     facts = {"provider": answer.provider, "status": status, "code": answer.code}
-    text = _one_line(f"{answer.what} was answered {status}: {answer.message}")
+    text = one_line(f"{answer.what} was answered {status}: {answer.message}")
     if answer.code is None or status in {408, 409} or status >= 500:
         return Ambiguous(text, **facts)  # type: ignore[arg-type]
     if status == 429 and not answer.out_of_money:
@@ -125,8 +125,8 @@ def creating_error(answer: Answer) -> ProviderError:
     return Refused(text, **facts)  # type: ignore[arg-type]
 
 
-def _one_line(text: str) -> str:
-    """A page in the place of an answer has many."""
+def one_line(text: str) -> str:
+    """The text without its line feeds: a page in the place of an answer has many."""
     return " ".join(text.split())
 
 

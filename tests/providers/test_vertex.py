@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import orjson
 import pytest
+from google.auth.exceptions import RefreshError
 from google.cloud import storage
 from google.genai import types
 from google.oauth2.credentials import Credentials
@@ -230,6 +231,28 @@ def test_a_host_that_is_none_of_the_locations_names_it(provider: VertexProvider,
     batch_emulator.arm("refused", operation="batches.list", status=400, message="Invalid list filter")
     with pytest.raises(Refused, match=r"filter$"):
         provider.newest()
+
+
+class Expired(Credentials):
+    """Nobody accepts them any more."""
+
+    @property
+    def valid(self) -> bool:
+        return False
+
+    def refresh(self, request: Any) -> None:
+        raise RefreshError("invalid_grant: Token has been expired\nor revoked.")
+
+
+def test_credentials_that_are_not_accepted_are_said_in_one_line(batch_emulator: Emulator) -> None:
+    provider = VertexProvider(
+        project="p", location="eu", gcs_folder="gs://bucket/folder", credentials=Expired(token=SECRET), max_retries=0
+    )
+    with pytest.raises(Blocked) as caught:
+        provider.newest()
+    said = str(caught.value)
+    assert said.endswith("Google does not accept the credentials: invalid_grant: Token has been expired or revoked.")
+    assert "gs://bucket/folder" in said
 
 
 def test_an_emulator_needs_its_address_alone(batch_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
