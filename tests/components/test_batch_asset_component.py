@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import fields
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -66,13 +67,12 @@ def test_what_dagster_users_set_passes_through(project: Project) -> None:
     group_name: support
     description: What they want.
     owners: ["team:support", "a@example.com"]
-    tags: {tier: "1"}
+    tags: {tier: gold}
     kinds: [openai]
     metadata: {mine: "yes"}
     code_version: v7
     deps: [another]
     automation_condition: "{{ dg.AutomationCondition.eager() }}"
-    freshness_policy: "{{ dg.FreshnessPolicy.time_window(fail_window=datetime.timedelta(hours=30)) }}"
     partitions_def: {type: daily, start_date: "2026-11-01"}
 """,
         ),
@@ -90,13 +90,12 @@ def test_what_dagster_users_set_passes_through(project: Project) -> None:
     assert spec.group_name == "support"
     assert spec.description == "What they want."
     assert list(spec.owners) == ["team:support", "a@example.com"]
-    assert spec.tags["tier"] == "1"
+    assert spec.tags["tier"] == "gold"
     assert spec.kinds == {"openai"}
     assert spec.metadata["mine"] == "yes"
     assert spec.metadata["batch_assets/model"] == "gpt-5-mini"
     assert spec.code_version == "v7"
     assert spec.automation_condition == dg.AutomationCondition.eager()
-    assert spec.freshness_policy is not None
     assert spec.partitions_def == dg.DailyPartitionsDefinition("2026-11-01")
     assert {dep.asset_key.to_user_string() for dep in spec.deps} == {"raw/messages", "another"}
     mapping = asset.get_partition_mapping(dg.AssetKey(["raw", "messages"]))
@@ -105,6 +104,13 @@ def test_what_dagster_users_set_passes_through(project: Project) -> None:
     assert asset.op.pool == "llm"
     assert asset.op.retry_policy == dg.RetryPolicy(max_retries=2, delay=1.5, backoff=dg.Backoff.EXPONENTIAL)
     assert asset.op.tags["size"] == "small"
+
+
+def test_a_freshness_policy(project: Project) -> None:
+    policy = '"{{ dg.FreshnessPolicy.time_window(fail_window=datetime.timedelta(hours=30)) }}"'
+    project.asset(("    key: classified\n", f"    key: classified\n    freshness_policy: {policy}\n"))
+    spec = project.batch_asset("classified").get_asset_spec()
+    assert spec.freshness_policy == dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=30))
 
 
 def test_batch_options_reach_the_engine(project: Project) -> None:
