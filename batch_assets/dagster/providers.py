@@ -143,7 +143,7 @@ class AnthropicBatchResource(BatchProviderResource):
     prompt_caching: bool = Field(
         default=False,
         description="Mark the system text to be cached for an hour: worthwhile where it is long. Writing it costs "
-        "twice the input price, reading it a tenth. Every asset needs a `system` then.",
+        "twice the input price, reading it a tenth.",
     )
     timeout_seconds: float = Field(default=600, gt=0, description=TIMEOUT)
     max_retries: int = Field(default=2, ge=0, description=RETRIES)

@@ -212,11 +212,6 @@ class AnthropicProvider:
             )
         if not request.max_output_tokens:
             raise ConfigError("`max_output_tokens` is not set; Anthropic needs it with every request")
-        if self._prompt_caching and request.system is None:
-            raise ConfigError(
-                f"the provider {self.name!r} has prompt_caching=True, which caches the system text, and `system` is "
-                "not set: put into it what is the same for all rows, or name a provider without prompt_caching"
-            )
         for param in request.params:
             if param in _REFUSED_PARAMS:
                 raise ConfigError(f"`params` holds {param!r}, which cannot be set there: {_REFUSED_PARAMS[param]}")

@@ -80,13 +80,6 @@ def test_tiers_of_calls_one_by_one_are_none_of_a_batch() -> None:
     offline("realtime").check(Request(model="m", params={"service_tier": "flex"}))
 
 
-def test_prompt_caching_needs_a_system_text() -> None:
-    caching = make_provider("anthropic", {"prompt_caching": "true"})
-    caching.check(Request(model="m", max_output_tokens=10, system="Be kind."))
-    with pytest.raises(ConfigError, match=r"'anthropic' has prompt_caching=True.* `system` is not set: put into it"):
-        caching.check(Request(model="m", max_output_tokens=10))
-
-
 @pytest.mark.parametrize(
     ("name", "model", "is_one_of"),
     [
