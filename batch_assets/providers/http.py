@@ -35,7 +35,8 @@ def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     """What the provider asks us to wait, if it does: in seconds, or until a date (RFC 9110, 10.2.3).
 
-    A date is compared with that of the answer itself, so that this machine's clock does not matter.
+    A date is compared with that of the answer itself, so that this machine's clock does not matter; without one it says
+    nothing.
     """
     wanted = headers.get("retry-after")
     if wanted is None:
@@ -43,8 +44,8 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     try:
         seconds = float(wanted)
     except ValueError:
-        until, now = _http_date(wanted), _http_date(headers.get("date")) or datetime.now(UTC)
-        return None if until is None else max(0.0, (until - now).total_seconds())
+        until, now = _http_date(wanted), _http_date(headers.get("date"))
+        return None if until is None or now is None else max(0.0, (until - now).total_seconds())
     return seconds if 0 <= seconds < float("inf") else None
 
 
