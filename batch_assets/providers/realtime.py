@@ -1,21 +1,19 @@
 """Hosts without a batch API (DeepSeek and others): a chat endpoint driven request by request, at standard price.
 
 A "batch" is a small folder in a store of ours (realtime_batches.py): its requests, its stamp, and the answers so far.
-`create` only writes it, and so costs nothing and cannot be ambiguous. `drive` executes the requests in waves of
-`concurrency`, and every wave is durable before the next one begins: whoever dies in between has at most `concurrency`
-requests executed again. That is the whole promise; there is nothing at the host that could be looked up. One call of
-`drive` works for some minutes; the next one goes on where it ended. Rate limits stop a wave, not a night: what was
-answered 429 is asked again after the pause that the host wants, and a pause beyond the call's time is written down for
-the whole account.
+`create` only writes it, and so costs nothing and cannot be ambiguous. `drive` executes the requests, at most
+`concurrency` at one time, and keeps what is answered before more is asked (realtime_drive.py): whoever dies in between
+has at most `concurrency` requests executed again. That is the whole promise; there is nothing at the host that could
+be looked up. One call of `drive` works for some minutes; the next one goes on where it ended. Rate limits stop the
+work, not the night: what was answered 429 is asked again after the pause that the host wants, and a pause beyond the
+call's time is written down for the whole account.
 """
 
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -27,6 +25,7 @@ from batch_assets.providers.http import retry_after_seconds
 from batch_assets.providers.openai_compatible import OpenAICompatibleProvider
 from batch_assets.providers.openai_dialects import REALTIME_PRESETS
 from batch_assets.providers.realtime_batches import RealtimeBatches
+from batch_assets.providers.realtime_drive import Answer, Drive, Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,22 +36,9 @@ if TYPE_CHECKING:
     from batch_assets.records import BatchInfo, InputFile, Request
     from batch_assets.storage.protocol import ObjectStore
 
-_FIRST_PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 60.0
 _NOT_NOW = frozenset({429, 503, 529})
 """Statuses of a request that the host did not begin: it is asked again, and no attempt is counted."""
 _NOT_EXECUTED = {"code": "batch_cancelled", "message": "canceled before it was executed"}
-
-
-@dataclass(slots=True)
-class _Answer:
-    """What became of one request: its result line, or the wish of the host that it be asked again."""
-
-    line: bytes | None = None
-    pause_seconds: float | None = None
-    not_now: str | None = None
-    """Why it is asked again."""
-    blocked: Blocked | None = None
 
 
 class RealtimeProvider(OpenAICompatibleProvider):
@@ -116,7 +102,7 @@ class RealtimeProvider(OpenAICompatibleProvider):
         self._concurrency = concurrency
         self._work_seconds = work_seconds
         self._blocked_seconds = blocked_seconds
-        self._pace = _Pace(requests_per_minute)
+        self._pace = Pace(requests_per_minute)
 
     @cached_property
     def account(self) -> str:
@@ -177,8 +163,8 @@ class RealtimeProvider(OpenAICompatibleProvider):
     # ------------------------------------------------------------ the requests themselves
 
     def drive(self, batch_id: str, renew: Callable[[], None]) -> None:
-        """Execute requests of the batch, wave by wave, until all are answered, the time is over, or the host wants a
-        pause that is longer than that.
+        """Execute requests of the batch until all are answered, the time is over, or the host wants a pause that is
+        longer than that.
 
         Raises Blocked when the host wants a person, Transient if another process works on the batch.
         """
@@ -186,35 +172,21 @@ class RealtimeProvider(OpenAICompatibleProvider):
         if batches.hold() is not None:  # of another batch, since this one was looked at
             return
         batches.forget_holds()
-        requests = batches.requests(batch_id)
         answered = {self.custom_id(line) for line in batches.answers(batch_id)}
-        left = [line for line in requests if self.custom_id(line) not in answered]
-        give_up_at = time.monotonic() + self._work_seconds
-        pause = _FIRST_PAUSE_SECONDS
-        with ThreadPoolExecutor(max_workers=self._concurrency) as pool:
-            while left and not batches.is_canceled(batch_id):
-                renew()
-                wave, rest = left[: self._concurrency], left[self._concurrency :]
-                answers = list(pool.map(self._answer_to, wave))
-                lines = [answer.line for answer in answers if answer.line is not None]
-                if lines and not batches.add_answers(batch_id, lines, before=len(requests) - len(left)):
-                    raise Transient(f"{self.name}: another process works on {batch_id}", provider=self.name)
-                again = [answer for answer in answers if answer.line is None]
-                left = [line for line, answer in zip(wave, answers, strict=True) if answer.line is None] + rest
-                for answer in again:
-                    if answer.blocked is not None:
-                        batches.write_hold(self._blocked_seconds, str(answer.blocked))
-                        raise answer.blocked
-                wanted = max((pause if one.pause_seconds is None else one.pause_seconds for one in again), default=0.0)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS) if again else _FIRST_PAUSE_SECONDS
-                if time.monotonic() + wanted > give_up_at:
-                    if again:
-                        batches.write_hold(wanted, again[0].not_now or "")
-                    return
-                time.sleep(wanted)
+        work = Drive(
+            batches,
+            batch_id,
+            [line for line in batches.requests(batch_id) if self.custom_id(line) not in answered],
+            kept=len(answered),
+            ask=self._ask,
+            concurrency=self._concurrency,
+            seconds=self._work_seconds,
+            blocked_seconds=self._blocked_seconds,
+        )
+        work.run(renew)
 
     def results(self, batch: BatchInfo) -> Iterator[bytes]:
-        """The answers, wave by wave, and a line for each request that was canceled before it was executed.
+        """The answers as they came, and a line for each request that was canceled before it was executed.
 
         Raises Transient while requests are left.
         """
@@ -232,52 +204,36 @@ class RealtimeProvider(OpenAICompatibleProvider):
             if self.custom_id(line) not in answered:
                 yield _canceled(line)
 
-    def _answer_to(self, line: bytes) -> _Answer:
+    def _ask(self, line: bytes) -> Answer:
         """Ask the host, once."""
         request = orjson.loads(line)
         custom_id = request["custom_id"]
         self._pace.wait()
+        at = time.monotonic()
         try:
             path = request["url"].removeprefix("/v1")
             body = self._client.post(path, cast_to=object, body=request["body"])
         except openai.APIStatusError as error:
             answer = self._answer("a request", error)
+            said = f"a request was answered {answer.status}: {answer.message}"
             if answer.status in _NOT_NOW and not answer.out_of_money:
-                said = f"a request was answered {answer.status}: {answer.message}"
-                return _Answer(not_now=said, pause_seconds=retry_after_seconds(answer.headers))
+                return Answer(asked_at=at, not_now=said, pause_seconds=retry_after_seconds(answer.headers))
             if answer.status in {401, 402, 403} or answer.out_of_money or answer.unknown_model:
-                text = f"{self.name}: a request was answered {answer.status}: {answer.message}"
-                return _Answer(blocked=Blocked(text, provider=self.name, status=answer.status, code=answer.code))
+                facts = {"provider": self.name, "status": answer.status, "code": answer.code}
+                return Answer(asked_at=at, blocked=Blocked(f"{self.name}: {said}", **facts))  # type: ignore[arg-type]
             body = {"error": {"code": answer.code, "message": answer.message}}
-            return _Answer(line=_written(custom_id, response={"status_code": answer.status, "body": body}))
+            line = _written(custom_id, response={"status_code": answer.status, "body": body})
+            return Answer(asked_at=at, line=line)
         except openai.APIConnectionError as error:  # a timeout too
             if type(error.__cause__).__name__ in {"ConnectError", "ConnectTimeout"}:  # nothing was sent
-                return _Answer(not_now=f"the host cannot be reached: {error.__cause__}")
+                return Answer(asked_at=at, not_now=f"the host cannot be reached: {error.__cause__}")
             lost = {"code": "no_answer", "message": f"the host did not answer: {error}"}
-            return _Answer(line=_written(custom_id, error=lost))
-        return _Answer(line=_written(custom_id, response={"status_code": 200, "body": body}))
+            return Answer(asked_at=at, line=_written(custom_id, error=lost))
+        return Answer(asked_at=at, line=_written(custom_id, response={"status_code": 200, "body": body}))
 
 
 deepseek = partial(RealtimeProvider, dialect="deepseek")
 """By name, for the registry."""
-
-
-class _Pace:
-    """Lets requests go at an even rate, whichever thread they come from."""
-
-    def __init__(self, per_minute: float | None) -> None:
-        self._gap_seconds = 60.0 / per_minute if per_minute else 0.0
-        self._next_at = 0.0
-        self._lock = Lock()
-
-    def wait(self) -> None:
-        """Return when it is the caller's turn."""
-        if not self._gap_seconds:
-            return
-        with self._lock:
-            at = max(self._next_at, time.monotonic())
-            self._next_at = at + self._gap_seconds
-        time.sleep(max(0.0, at - time.monotonic()))
 
 
 def _written(custom_id: str, *, response: object = None, error: object = None) -> bytes:

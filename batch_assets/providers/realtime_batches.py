@@ -1,6 +1,6 @@
 """What is under way at a host without a batch API: batches, their answers and the host's pauses, in a store of ours.
 
-A batch is a folder: what `create` wrote, the answers in waves, and perhaps a mark that it is canceled. Objects are
+A batch is a folder: what `create` wrote, the answers as they came, and perhaps a mark that it is canceled. Objects are
 created once and never changed, so any process may die at any of them, and the next one goes on from what is there.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from batch_assets.errors import NotFound, Refused
+from batch_assets.errors import NotFound, Refused, Transient
 from batch_assets.records import BatchInfo, BatchPhase, InputFile
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _STATE = "batch.json"
 _CANCELED = "canceled.json"
-_WAVE = ".jsonl"
-"""Answers; the file's name is how many there were before, so that two processes cannot both write the next wave."""
+_ANSWERS = ".jsonl"
+"""Answers; the file's name is how many there were before, so that two processes cannot both write the next ones."""
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -121,8 +121,8 @@ class RealtimeBatches:
 
     def _info(self, batch_id: str, found: list[StoredObject], hold: Hold | None) -> BatchInfo:
         state = self._state(batch_id)
-        waves = [each.path for each in found if each.path.endswith(_WAVE)]
-        answered = _answers_before(waves[-1]) + len(self._store.read(waves[-1]).splitlines()) if waves else 0
+        answers = [each.path for each in found if each.path.endswith(_ANSWERS)]
+        answered = _answers_before(answers[-1]) + len(self._store.read(answers[-1]).splitlines()) if answers else 0
         canceled = any(each.path.endswith(_CANCELED) for each in found)
         ended = canceled or answered == state.requests
         return BatchInfo(
@@ -148,19 +148,24 @@ class RealtimeBatches:
 
     def is_canceled(self, batch_id: str) -> bool:
         """Whether somebody did."""
-        return any(found.path.endswith(_CANCELED) for found in self._store.list(self._folder(batch_id)))
+        try:
+            self._store.read(f"{self._folder(batch_id)}/{_CANCELED}")
+        except FileNotFoundError:
+            return False
+        return True
 
     # ------------------------------------------------------------ answers
 
     def answers(self, batch_id: str) -> Iterator[bytes]:
         """The result lines so far, without their line feeds."""
         for found in self._store.list(self._folder(batch_id)):
-            if found.path.endswith(_WAVE):
+            if found.path.endswith(_ANSWERS):
                 yield from self._store.read(found.path).splitlines()
 
-    def add_answers(self, batch_id: str, lines: Iterable[bytes], *, before: int) -> bool:
-        """Keep the next wave, after so many answers; False if another process has written one there."""
-        return self._store.write_new(f"{self._folder(batch_id)}/{before:09}{_WAVE}", b"".join(lines))
+    def add_answers(self, batch_id: str, lines: Iterable[bytes], *, before: int) -> None:
+        """Keep the next ones, after so many answers. Raises Transient if another process has kept some there."""
+        if not self._store.write_new(f"{self._folder(batch_id)}/{before:09}{_ANSWERS}", b"".join(lines)):
+            raise Transient(f"{self._name}: another process works on {batch_id}", provider=self._name)
 
     # ------------------------------------------------------------ pauses, for all processes of the account
 
@@ -205,4 +210,4 @@ class RealtimeBatches:
 
 
 def _answers_before(path: str) -> int:
-    return int(path.rpartition("/")[2].removesuffix(_WAVE))
+    return int(path.rpartition("/")[2].removesuffix(_ANSWERS))

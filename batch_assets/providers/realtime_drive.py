@@ -1,0 +1,165 @@
+"""The requests of a batch, asked one by one with bounded concurrency: what is answered is kept before more is asked.
+
+At most `concurrency` requests are under way or answered and not kept yet. So many at most are executed again if the
+process dies.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from batch_assets.errors import Blocked, ProviderError, Transient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from batch_assets.providers.realtime_batches import RealtimeBatches
+
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What became of one request: its result line, or why it has none and is to be asked again."""
+
+    asked_at: float
+    """Of the monotonic clock."""
+    line: bytes | None = None
+    not_now: str | None = None
+    """The host did not begin it, and said this."""
+    pause_seconds: float | None = None
+    """The pause that it wants then, if it says so."""
+    blocked: Blocked | None = None
+    """It wants a person."""
+
+
+class Drive:
+    """One call of a provider's `drive`."""
+
+    def __init__(
+        self,
+        batches: RealtimeBatches,
+        batch_id: str,
+        left: Iterable[bytes],
+        *,
+        kept: int,
+        ask: Callable[[bytes], Answer],
+        concurrency: int,
+        seconds: float,
+        blocked_seconds: float,
+    ) -> None:
+        """`left` are the lines to ask, by `ask`, from any thread; `kept` answers are there already."""
+        self._batches, self._batch_id = batches, batch_id
+        self._left, self._kept = deque(left), kept
+        self._ask, self._concurrency = ask, concurrency
+        self._blocked_seconds = blocked_seconds
+        self._over_at = time.monotonic() + seconds
+        self._running: dict[Future[Answer], bytes] = {}
+        self._backoff = _Backoff()
+        self._begun = False
+        self._stop: ProviderError | None = None
+
+    def run(self, renew: Callable[[], None]) -> None:
+        """Ask until all is answered, the time is over, the batch is canceled, or the host wants a longer pause.
+
+        What is under way then is waited for and kept. Raises Blocked, or Transient if another process works on it.
+        """
+        with ThreadPoolExecutor(max_workers=self._concurrency) as pool:
+            while self._left or self._running:
+                self._wait_out_a_short_pause()
+                if self._may_ask():
+                    self._begin(pool)
+                if not self._running:
+                    break
+                self._keep(wait(self._running, return_when=FIRST_COMPLETED).done)
+                try:
+                    renew()
+                except Transient as error:
+                    self._stop = self._stop or error
+        self._write_hold()
+        if self._stop is not None:
+            raise self._stop
+
+    def _wait_out_a_short_pause(self) -> None:
+        if not self._running and self._stop is None and self._backoff.until <= self._over_at:
+            time.sleep(max(0.0, self._backoff.until - time.monotonic()))
+
+    def _may_ask(self) -> bool:
+        now = time.monotonic()
+        if self._stop is not None or now < self._backoff.until or (self._begun and now > self._over_at):
+            return False
+        return not self._batches.is_canceled(self._batch_id)
+
+    def _begin(self, pool: ThreadPoolExecutor) -> None:
+        self._begun = True
+        for _ in range(min(len(self._left), self._concurrency - len(self._running))):
+            line = self._left.popleft()
+            self._running[pool.submit(self._ask, line)] = line
+
+    def _keep(self, done: Iterable[Future[Answer]]) -> None:
+        answers = [(self._running.pop(future), future.result()) for future in done]
+        lines = [answer.line for _, answer in answers if answer.line is not None]
+        if lines:
+            self._batches.add_answers(self._batch_id, lines, before=self._kept)
+        self._kept += len(lines)
+        for line, answer in answers:
+            self._backoff.heard(answer)
+            self._stop = self._stop or answer.blocked
+            if answer.line is None:
+                self._left.appendleft(line)
+
+    def _write_hold(self) -> None:
+        pause = self._backoff.until - time.monotonic()
+        if isinstance(self._stop, Blocked):
+            self._batches.write_hold(self._blocked_seconds, str(self._stop))
+        elif self._left and pause > 0:
+            self._batches.write_hold(pause, self._backoff.reason)
+
+
+class _Backoff:
+    """How long nothing is asked after the host said not now: as long as it wants, else twice as long each time."""
+
+    def __init__(self) -> None:
+        self.until = 0.0
+        self.reason = ""
+        self._since = 0.0
+        self._pause = _FIRST_PAUSE_SECONDS
+
+    def heard(self, answer: Answer) -> None:
+        """One more answer. What was asked before the last refusal was heard says nothing new."""
+        if answer.not_now is None:
+            if answer.asked_at > self._since:
+                self._pause = _FIRST_PAUSE_SECONDS
+            return
+        seconds = answer.pause_seconds
+        if seconds is None:
+            if answer.asked_at <= self._since:
+                return
+            seconds, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+        self._since = time.monotonic()
+        self.until = max(self.until, self._since + seconds)
+        self.reason = answer.not_now
+
+
+class Pace:
+    """Lets requests go at an even rate, whichever thread they come from."""
+
+    def __init__(self, per_minute: float | None) -> None:
+        self._gap_seconds = 60.0 / per_minute if per_minute else 0.0
+        self._next_at = 0.0
+        self._lock = Lock()
+
+    def wait(self) -> None:
+        """Return when it is the caller's turn."""
+        if not self._gap_seconds:
+            return
+        with self._lock:
+            at = max(self._next_at, time.monotonic())
+            self._next_at = at + self._gap_seconds
+        time.sleep(max(0.0, at - time.monotonic()))
