@@ -167,6 +167,8 @@ class Contract:
     """Bytes of what the provider counts beyond the lines: of the brackets around inline requests."""
     refused_params: ClassVar[Mapping[str, object]] = MappingProxyType({"stream": True})
     """Parameters of which the batch API refuses each."""
+    taken_params: ClassVar[Mapping[str, object]] = MappingProxyType({})
+    """Parameters that it takes, all at once, with a schema too: those that stand beside what the provider sets."""
     refused_schemas: ClassVar[Sequence[Mapping[str, Any]]] = ()
     """Strict schemas, each outside of what the provider takes."""
     created: ClassVar[Mapping[int, type[ProviderError]]] = MappingProxyType(

@@ -58,7 +58,7 @@ class RequestsContract(Contract):
     def test_a_line_has_exactly_the_bytes_that_it_is_said_to_have(
         self, bench: Bench, schema: dict[str, Any] | None
     ) -> None:
-        request = bench.request(json_schema=schema, system='Be "kind".\n')
+        request = bench.request(json_schema=schema, system='Be "kind".\n', params=dict(self.taken_params))
         overhead_bytes = bench.provider.envelope(request).overhead_bytes
         for text, line in zip(ODD_TEXTS, bench.lines(ODD_TEXTS, request), strict=True):
             assert len(line) == overhead_bytes + len(orjson.dumps(text))
@@ -72,7 +72,9 @@ class RequestsContract(Contract):
             assert any(len(each) == CUSTOM_ID_LENGTH for each in _texts_in(value))
 
     def test_odd_texts_are_answered(self, bench: Bench) -> None:
-        results = bench.run(ODD_TEXTS)
+        request = bench.request(params=dict(self.taken_params))
+        bench.provider.check(request)
+        results = bench.run(ODD_TEXTS, request)
         assert {result.outcome for result in results} == {Outcome.SUCCEEDED}
         emoji = results[3].text
         assert emoji is not None

@@ -40,6 +40,7 @@ from batch_assets.providers.http import (
     reading_error,
     split_lines,
 )
+from batch_assets.providers.params import check_beside_format, check_params
 from batch_assets.records import BatchInfo, BatchPhase, InputFile, Limits, Request
 
 if TYPE_CHECKING:
@@ -71,12 +72,12 @@ _REFUSED_PARAMS = {
     "system": "set `system`",
     "model": "set `model`",
     "max_tokens": "set `max_output_tokens`",
-    "output_config": "set `output_type`",
     **dict.fromkeys(
         ("speed", "store", "previous_thread_event_id", "cache_hint", "context_hint", "research_preview_2026_02"),
         "the batch API refuses it",
     ),
 }
+_HARMLESS_PARAMS = {"stream": (False,)}
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 _MAX_UNIONS = 16
 _NO_MONEY = ("spend_limit", "credit balance is too low")
@@ -111,7 +112,8 @@ def _params(request: Request, content: str, *, prompt_caching: bool) -> dict[str
         params["system"] = [system]
     if request.json_schema is not None:
         schema = anthropic.transform_schema(request.json_schema)
-        params["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+        form = {"format": {"type": "json_schema", "schema": schema}}
+        params["output_config"] = {**params.get("output_config", {}), **form}
     params["messages"] = [{"role": "user", "content": content}]
     return params
 
@@ -212,9 +214,9 @@ class AnthropicProvider:
             )
         if not request.max_output_tokens:
             raise ConfigError("`max_output_tokens` is not set; Anthropic needs it with every request")
+        check_params(request.params, _REFUSED_PARAMS, harmless=_HARMLESS_PARAMS)
+        check_beside_format(request.params, "output_config", '{"effort": "low"}')
         for param in request.params:
-            if param in _REFUSED_PARAMS:
-                raise ConfigError(f"`params` holds {param!r}, which cannot be set there: {_REFUSED_PARAMS[param]}")
             if param in _SAMPLING and int(anthropic.__version__.split(".")[0]) >= 2:
                 raise ConfigError(
                     f"`params` holds {param!r}, which the API version 2026-10-21 of this SDK "

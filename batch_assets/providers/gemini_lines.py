@@ -18,11 +18,12 @@ import orjson
 from batch_assets.dialects import OPENAI_STRICT, check_json_schema
 from batch_assets.errors import ConfigError
 from batch_assets.providers.gemini_parts import GEMINI, VERTEX, parts_form
+from batch_assets.providers.params import check_params
 from batch_assets.providers.protocol import ResultLine
 from batch_assets.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from batch_assets.parts import PartsForm
     from batch_assets.records import Request
@@ -50,6 +51,7 @@ _REFUSED_PARAMS = {
     "serviceTier": "tiers are of calls one by one; a batch is one of its own, and what it does with another is not "
     "documented",
 }
+_HARMLESS_PARAMS: Mapping[str, Sequence[Any]] = {"candidateCount": (1,), "responseModalities": (["TEXT"],)}
 
 # `responseJsonSchema` takes $defs, $ref, type, format, title, description, enum, items, prefixItems, minItems,
 # maxItems, minimum, maximum, anyOf, oneOf, properties, additionalProperties and required (google-genai 3.4).
@@ -85,9 +87,10 @@ def check_request(request: Request) -> None:
         raise ConfigError(f"`endpoint` is {request.endpoint!r}; batches of Gemini take `chat` only")
     if not request.model:
         raise ConfigError("`model` is empty; name the provider's model, `gemini-3-flash-preview` say")
-    for param in request.params:
-        if (cure := _REFUSED_PARAMS.get(_camel(param))) is not None:
-            raise ConfigError(f"`params` holds {param!r}, which cannot be set there: {cure}")
+    names = {param: _camel(param) for param in request.params}
+    refused = {param: _REFUSED_PARAMS[name] for param, name in names.items() if name in _REFUSED_PARAMS}
+    harmless = {param: _HARMLESS_PARAMS.get(name, ()) for param, name in names.items()}
+    check_params(request.params, refused, harmless=harmless)
     if request.json_schema is not None:
         check_json_schema(request.json_schema, DIALECT)
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -37,11 +37,12 @@ from batch_assets.providers.http import (
     split_lines,
 )
 from batch_assets.providers.mistral_lines import URLS, MistralEnvelope, error_text, read_custom_id, read_result
+from batch_assets.providers.params import check_params
 from batch_assets.records import BatchInfo, BatchPhase, Ending, InputFile, Limits
 from batch_assets.storage.scratch import scratch_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mistralai.client import Mistral
     from mistralai.client.errors import MistralError
@@ -92,6 +93,11 @@ _REFUSED_PARAMS = {
     "encoding_format": "embeddings are read as floats",
     "output_dtype": "embeddings are read as floats",
 }
+_HARMLESS_PARAMS: Mapping[str, Mapping[str, Sequence[Any]]] = {
+    "chat": {"stream": (False,), "n": (1,)},
+    "embeddings": {"encoding_format": ("float",), "output_dtype": ("float",)},
+}
+"""By endpoint: another one does not know the parameter."""
 _TIERS = ("auto", "standard_only")  # the SDK's types (3.7)
 
 # Mistral publishes no subset of JSON Schema (2026-11): the keywords that others take, and no counts.
@@ -174,9 +180,7 @@ class MistralProvider:
         """Refuse what the batch API would refuse. Raises ConfigError."""
         if request.endpoint not in URLS:
             raise ConfigError(f"`endpoint` is {request.endpoint!r}; Mistral's batches take `chat` or `embeddings`")
-        for param in request.params:
-            if param in _REFUSED_PARAMS:
-                raise ConfigError(f"`params` holds {param!r}, which cannot be set there: {_REFUSED_PARAMS[param]}")
+        check_params(request.params, _REFUSED_PARAMS, harmless=_HARMLESS_PARAMS[request.endpoint])
         if (tier := request.params.get("service_tier", "auto")) not in _TIERS:
             raise ConfigError(f"`params` holds service_tier={tier!r}; Mistral takes `auto` or `standard_only`")
         if not request.model:

@@ -36,11 +36,12 @@ from batch_assets.providers.http import (
 )
 from batch_assets.providers.openai_dialects import OPENAI, OpenAIDialect
 from batch_assets.providers.openai_lines import OpenAIEnvelope, read_custom_id, read_result
+from batch_assets.providers.params import check_beside_format, check_params
 from batch_assets.records import BatchInfo, BatchPhase, Ending, InputFile
 from batch_assets.storage.scratch import scratch_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from decimal import Decimal
 
     from openai.types import Batch
@@ -63,14 +64,19 @@ _REFUSED_PARAMS = {
     "input": "the prompt makes the input",
     "model": "set `model`",
     "response_format": "set `output_type`",
-    "text": "set `output_type`",
     "max_tokens": "set `max_output_tokens`",
     "max_completion_tokens": "set `max_output_tokens`",
     "max_output_tokens": "set `max_output_tokens`",
     "encoding_format": "embeddings are read as floats",
     "background": "the response is waited for, and one in the background has no text yet",
 }
-_BATCH_TIERS = ("auto", "default")
+_HARMLESS_PARAMS: Mapping[str, Mapping[str, Sequence[Any]]] = {
+    "chat": {"stream": (False, None), "n": (1,)},
+    "responses": {"stream": (False, None), "background": (False,)},
+    "embeddings": {"encoding_format": ("float",)},
+}
+"""By endpoint: another one does not know the parameter."""
+_USUAL_TIERS = (None, "auto", "default")
 """The guides of flex and of priority processing are of calls one by one (read 2026-11)."""
 
 
@@ -144,13 +150,18 @@ class OpenAIProvider:
         if request.endpoint not in self.dialect.urls:
             known = " or ".join(f"`{endpoint}`" for endpoint in self.dialect.urls)
             raise ConfigError(f"`endpoint` is {request.endpoint!r}; {self.dialect.name} takes {known} in batches")
-        for param, cure in _REFUSED_PARAMS.items():
-            if param in request.params:
-                raise ConfigError(f"`params` holds {param!r}, which cannot be set there: {cure}")
-        if (tier := request.params.get("service_tier", "auto")) not in _BATCH_TIERS and not self.limits.realtime:
+        check_params(request.params, _REFUSED_PARAMS, harmless=_HARMLESS_PARAMS[request.endpoint])
+        if request.endpoint == "responses":
+            check_beside_format(request.params, "text", '{"verbosity": "low"}')
+        elif "text" in request.params:
+            raise ConfigError("`params` holds 'text', which only the Responses API knows; chat has 'verbosity'")
+        if (tier := request.params.get("service_tier")) not in _USUAL_TIERS:
             raise ConfigError(
-                f"`params` holds service_tier={tier!r}, which is of calls one by one; a batch is a tier of its own, "
-                "and what it does with another is not documented: leave it out"
+                f"`params` holds service_tier={tier!r}; costs are told, and `max_cost_usd` is kept, at the price of "
+                "the standard tier: leave it out"
+                if self.limits.realtime
+                else f"`params` holds service_tier={tier!r}, which is of calls one by one; a batch is a tier of its "
+                "own, and what it does with another is not documented: leave it out"
             )
         if request.endpoint == "responses" and "reasoning_effort" in request.params:
             raise ConfigError(

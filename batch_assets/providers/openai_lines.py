@@ -79,9 +79,9 @@ def body_of(request: Request, dialect: OpenAIDialect, content: str) -> dict[str,
         if request.max_output_tokens is not None:
             body["max_output_tokens"] = request.max_output_tokens
         if native:
-            body["text"] = {"format": {"type": "json_schema", **strict}}
+            body["text"] = {**body.get("text", {}), "format": {"type": "json_schema", **strict}}
         elif as_object:
-            body["text"] = {"format": {"type": "json_object"}}
+            body["text"] = {**body.get("text", {}), "format": {"type": "json_object"}}
     return body
 
 

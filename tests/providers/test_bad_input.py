@@ -58,6 +58,17 @@ def test_requests_that_no_batch_takes(name: str) -> None:
         ("anthropic", "`chat` only", {"endpoint": "embeddings"}),
         ("openai", "'reasoning_effort'.*effort", {"endpoint": "responses", "params": {"reasoning_effort": "low"}}),
         ("openai", "'n', .*one response", {"params": {"n": 2}}),
+        ("anthropic", "'output_config' with 'format'.*`output_type`", {"params": {"output_config": {"format": {}}}}),
+        ("anthropic", "output_config='low'; write a mapping", {"params": {"output_config": "low"}}),
+        ("openai", "'text' with 'format'", {"endpoint": "responses", "params": {"text": {"format": None}}}),
+        ("openai", "'text', which only the Responses API", {"params": {"text": {"verbosity": "low"}}}),
+        ("openai", "'n', .*one response", {"params": {"n": True}}),
+        ("openai", "'n', .*one response", {"endpoint": "responses", "params": {"n": 1}}),
+        ("openai", "'encoding_format'", {"endpoint": "embeddings", "params": {"encoding_format": "base64"}}),
+        ("openai", "'background'", {"endpoint": "responses", "params": {"background": True}}),
+        ("anthropic", "'store'", {"params": {"store": False}}),
+        ("gemini", "'stream'", {"params": {"stream": False}}),
+        ("gemini", "'responseModalities'", {"params": {"responseModalities": ["TEXT", "IMAGE"]}}),
         ("groq", "takes `chat`", {"endpoint": "responses"}),
         ("gemini", "'cachedContent'", {"params": {"cachedContent": "x"}}),
         ("vertex", "'cached_content'.*Vertex AI refuses", {"params": {"cached_content": "x"}}),
@@ -72,12 +83,15 @@ def test_requests_that_one_provider_does_not_take(name: str, said: str, request_
     refused(name, said, **request_)
 
 
-def test_tiers_of_calls_one_by_one_are_none_of_a_batch() -> None:
+def test_only_the_usual_tier_is_taken() -> None:
     for name in ("openai", "azure", "groq"):
         refused(name, "service_tier='flex', which is of calls one by one", params={"service_tier": "flex"})
-        offline(name).check(Request(model="m", params={"service_tier": "auto"}))
+    for tier in ("flex", "priority"):
+        refused("realtime", f"service_tier='{tier}'.*`max_cost_usd`.*standard", params={"service_tier": tier})
+    for name in ("openai", "azure", "groq", "realtime"):
+        for tier in ("auto", "default", None):
+            offline(name).check(Request(model="m", params={"service_tier": tier}))
     offline("mistral").check(Request(model="m", params={"service_tier": "standard_only"}))
-    offline("realtime").check(Request(model="m", params={"service_tier": "flex"}))
 
 
 @pytest.mark.parametrize(

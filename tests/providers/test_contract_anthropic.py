@@ -36,10 +36,11 @@ class TestAnthropic(ProviderContract):
         "cache_hint": "x",
         **(dict.fromkeys(("temperature", "top_p", "top_k"), 1) if NEW_API else {}),
         "system": "x",
-        "output_config": {},
+        "output_config": {"format": {}},
         "max_tokens": 5,
         "service_tier": "flex",
     }
+    taken_params: ClassVar = {"stream": False, "output_config": {"effort": "low"}}
     refused_schemas: ClassVar = [
         {
             "type": "object",

@@ -37,6 +37,9 @@ class TestGemini(ProviderContract):
             "service_tier": "priority",
         }
     )
+    taken_params: ClassVar[Mapping[str, object]] = MappingProxyType(
+        {"candidateCount": 1, "responseModalities": ["TEXT"]}
+    )
     refused_schemas: ClassVar[Sequence[Mapping[str, Any]]] = (
         {
             "type": "object",

@@ -37,6 +37,7 @@ class TestMistral(ProviderContract):
             "service_tier": "priority",
         }
     )
+    taken_params: ClassVar[Mapping[str, object]] = MappingProxyType({"stream": False, "n": 1})
     refused_schemas: ClassVar[Sequence[Mapping[str, Any]]] = (
         {
             "type": "object",

@@ -23,6 +23,7 @@ class TestOpenAI(ProviderContract):
         "service_tier": "flex",
         "background": True,
     }
+    taken_params: ClassVar = {"stream": None, "n": 1, "service_tier": "auto", "verbosity": "low"}
     refused_schemas: ClassVar = [
         {
             "type": "object",
@@ -46,7 +47,8 @@ class TestOpenAIResponses(TestOpenAI):
         "stream": True,
         "input": [],
         "model": "gpt-5",
-        "text": {},
+        "text": {"format": {}},
         "reasoning_effort": "low",
         "max_output_tokens": 5,
     }
+    taken_params: ClassVar = {"stream": False, "background": False, "text": {"verbosity": "low"}}

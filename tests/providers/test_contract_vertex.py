@@ -48,6 +48,7 @@ class TestVertex(ProviderContract):
             "service_tier": "priority",
         }
     )
+    taken_params: ClassVar[Mapping[str, object]] = MappingProxyType({"candidate_count": 1})
     refused_schemas: ClassVar[Sequence[Mapping[str, Any]]] = (
         {
             "type": "object",

@@ -86,6 +86,7 @@ def bench(recorded: Emulator, name: str) -> Bench:
 def test_every_line_of_a_request_file_is_of_the_types_of_the_sdk(bench: Bench, name: str) -> None:
     wire, checked = WIRES[name], 0
     for request in requests_of(bench, wire):
+        bench.provider.check(request)
         envelope = bench.provider.envelope(request)
         contents = [orjson.dumps(TEXT)]
         if envelope.parts is not None:
@@ -96,17 +97,19 @@ def test_every_line_of_a_request_file_is_of_the_types_of_the_sdk(bench: Bench, n
             for body, kind in wire.bodies(line):
                 assert complaints(body, kind) == []
             checked += 1
-    assert checked >= 10
+    assert checked >= 15
 
 
 def requests_of(bench: Bench, wire: Wire) -> Iterator[Request]:
     for endpoint in wire.endpoints:
         if endpoint == "embeddings":
             yield Request(model="m", endpoint="embeddings")
+            yield Request(model="m", endpoint="embeddings", params=dict(wire.params[endpoint]))
             continue
         given: dict[str, Any] = {"endpoint": endpoint, "max_output_tokens": 100}
         yield bench.request(**given)
         yield bench.request(**given, system="Be kind.", json_schema=SCHEMA)
+        yield bench.request(**given, json_schema=SCHEMA, params=dict(wire.params.get(endpoint, {})))
 
 
 def media_contents(form: PartsForm) -> list[bytes]:

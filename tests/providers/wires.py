@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anthropic.types
@@ -74,6 +74,8 @@ class Wire:
     rules: Sequence[Rule]
     errors: Sequence[Any]
     endpoints: Sequence[str] = ("chat",)
+    params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Parameters by endpoint, which stand beside those that the adapter sets."""
     direct: Sequence[Callable[[Any], object]] = ()
     """Calls of endpoints without a batch."""
     ignored: str = r"nothing"
@@ -113,6 +115,11 @@ WIRES: dict[str, Wire] = {
         ],
         errors=[OpenAIError],
         endpoints=("chat", "responses", "embeddings"),
+        params={
+            "chat": {"stream": None, "n": 1, "verbosity": "low", "service_tier": None},
+            "responses": {"stream": False, "background": False, "text": {"verbosity": "low"}},
+            "embeddings": {"encoding_format": "float", "dimensions": 8},
+        },
         direct=[
             lambda emulator: _openai(emulator).chat.completions.create(
                 model="gpt-5-mini", messages=[{"role": "user", "content": "Where is it?"}]
@@ -136,6 +143,7 @@ WIRES: dict[str, Wire] = {
             Rule(rf"GET /v1/messages/batches/{_ID}/results", MessageBatchIndividualResponse, lines=True),
         ],
         errors=[AnthropicError, anthropic.types.ErrorResponse],
+        params={"chat": {"stream": False, "output_config": {"effort": "low"}}},
     ),
     "mistral": Wire(
         model="mistral-small-2603",
@@ -159,6 +167,7 @@ WIRES: dict[str, Wire] = {
         ],
         errors=[MistralError, MistralDetail],
         endpoints=("chat", "embeddings"),
+        params={"chat": {"stream": False, "n": 1}, "embeddings": {"encoding_format": "float", "output_dtype": "float"}},
     ),
     "gemini": Wire(
         model="gemini-3-flash-preview",
@@ -178,6 +187,7 @@ WIRES: dict[str, Wire] = {
             Rule(rf"POST /v1beta/batches/{_ID}:cancel", Empty),
         ],
         errors=[GoogleError],
+        params={"chat": {"candidateCount": 1, "responseModalities": ["TEXT"]}},
     ),
     "vertex": Wire(
         model="gemini-3-flash-preview",
