@@ -104,6 +104,7 @@ def resolve_rates(
     pricing: Mapping[str, Mapping[str, float]] | None = None,
     assumed_batch_discount: Decimal | None = None,
     realtime: bool = False,
+    embeddings: bool = False,
 ) -> Rates:
     """Return the rates of `model` (as the API is asked for it; dated names too) for a request made at `at` (aware).
 
@@ -112,6 +113,7 @@ def resolve_rates(
     are optional, as are `standard_input`, ... of the same names. It comes before published rates.
     `assumed_batch_discount` (0.5 = half price) applies where the standard rate is known and no batch rate is; without
     it such a model has no batch rate. genai-prices itself would silently return the standard price there.
+    `embeddings`: the model answers with vectors, and the table needs no `output` price of it.
     `realtime`: the requests are executed one by one, and what is called batch here is the standard rate.
     Raises ConfigError when the table or the discount is wrong.
     """
@@ -124,7 +126,7 @@ def resolve_rates(
         batch, source = standard, "unknown" if standard is None else "standard"
     elif batch is None and standard is not None and discount is not None:
         batch, source = _discounted(standard, discount), "assumed"
-    check_pricing(pricing)
+    check_pricing(pricing, embeddings=embeddings)
     own = (pricing or {}).get(model)
     if own is not None:
         batch, source = _own_card(own, ""), "override"
@@ -133,8 +135,11 @@ def resolve_rates(
     return Rates(vendor=vendor, model=model, batch=batch, standard=standard, rate_source=source)
 
 
-def check_pricing(pricing: Mapping[str, Mapping[str, float]] | None) -> None:
-    """Raise ConfigError if the user's table of rates (see `resolve_rates`) is wrong anywhere; it names the entry."""
+def check_pricing(pricing: Mapping[str, Mapping[str, float]] | None, *, embeddings: bool = False) -> None:
+    """Raise ConfigError if the user's table of rates (see `resolve_rates`) is wrong anywhere; it names the entry.
+
+    Only `embeddings` have no output: a chat model whose price was forgotten would be free, and its budget no bound.
+    """
     if pricing is None:
         return
     if not isinstance(pricing, Mapping):
@@ -148,9 +153,9 @@ def check_pricing(pricing: Mapping[str, Mapping[str, float]] | None) -> None:
             if key not in known:
                 raise ConfigError(f"{where} has the unknown rate {key!r}; known are {', '.join(known)}.")
             _usd_per_million(value, f"{where}[{key!r}]")
-        needed = {"input", "output"}
+        needed = {"input"} if embeddings else {"input", "output"}
         if any(key.startswith("standard_") for key in entry):
-            needed |= {"standard_input", "standard_output"}
+            needed |= {f"standard_{name}" for name in needed}
         for key in sorted(needed - entry.keys()):
             raise ConfigError(f"{where} has no {key!r}; write it in USD per 1M tokens (0 if it is free).")
 

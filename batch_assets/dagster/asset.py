@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import typing
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
@@ -30,7 +30,14 @@ from pydantic import BaseModel
 from batch_assets.dagster.checks import BatchChecks, check_specs, make_optional
 from batch_assets.dagster.io_manager import OWN_TABLES_KEY, store_tables
 from batch_assets.dagster.materializing import PROVIDER_METADATA, Source, materialize
-from batch_assets.dagster.options import check_dagster_options, check_request_options, check_table_options, usd
+from batch_assets.dagster.options import (
+    check_dagster_options,
+    check_request_options,
+    check_table_options,
+    columns,
+    tokens,
+    usd,
+)
 from batch_assets.dagster.store import STORE_KEY
 from batch_assets.dagster.upstream import Upstream
 from batch_assets.engine import AssetSpec
@@ -68,7 +75,7 @@ def batch_asset(  # the long list is the public API
     max_attempts: int = 3,
     endpoint: Literal["chat", "responses", "embeddings"] = "chat",
     params: Mapping[str, Any] | None = None,
-    output_columns: Sequence[str] | None = None,
+    output_columns: Iterable[str] | None = None,
     pricing: Mapping[str, Mapping[str, float]] | None = None,
     on_change: Literal["finish", "cancel"] = "finish",
     on_ambiguous: Literal["hold", "resubmit", "fail"] = "hold",
@@ -106,14 +113,15 @@ def batch_asset(  # the long list is the public API
     Raises ConfigError, PromptError, SchemaError.
     """
     check_dagster_options(dagster_options)
-    check_request_options(model=model, max_output_tokens=max_output_tokens, params=params)
+    check_request_options(model=model, params=params)
     check_table_options(
         row_key=row_key,
-        output_columns=output_columns,
         preview_rows=preview_rows,
         pricing=pricing,
+        endpoint=endpoint,
         choices={"on_change": on_change, "on_ambiguous": on_ambiguous},
     )
+    limit, kept = tokens(max_output_tokens), columns(output_columns)
 
     def decorate(function: Callable[..., Any]) -> AssetsDefinition:
         asset_name = name or function.__name__
@@ -127,11 +135,11 @@ def batch_asset(  # the long list is the public API
                 "model": model,
                 "endpoint": endpoint,
                 "system": system,
-                "max_output_tokens": max_output_tokens,
+                "max_output_tokens": limit,
                 "params": dict(params or {}),
             },
             row_key=row_key,
-            output_columns=tuple(output_columns) if output_columns is not None else None,
+            output_columns=kept,
             max_cost_usd=usd(max_cost_usd),
             max_attempts=max_attempts,
             pricing=dict(pricing or {}),

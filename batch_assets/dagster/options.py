@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
+from numbers import Integral
 from typing import Any
 
 import orjson
@@ -23,12 +24,10 @@ _OWN = frozenset(
 )
 
 
-def check_request_options(*, model: Any, max_output_tokens: Any, params: Any) -> None:
+def check_request_options(*, model: Any, params: Any) -> None:
     """Raise ConfigError for what no request can hold."""
     if isinstance(model, str) and (model != model.strip() or not model.isprintable()):
         raise ConfigError(f"`model` is {model!r}; write it without the blanks around it")
-    if max_output_tokens is not None and (type(max_output_tokens) is not int or max_output_tokens < 1):
-        raise ConfigError(f"`max_output_tokens` is {max_output_tokens!r}; write a whole number from 1 on")
     if params is not None and not isinstance(params, Mapping):
         raise ConfigError(f"`params` is a {type(params).__name__}; write a dict, {{'temperature': 0}} say")
     for name, value in (params or {}).items():
@@ -42,20 +41,45 @@ def check_request_options(*, model: Any, max_output_tokens: Any, params: Any) ->
 
 
 def check_table_options(
-    *, row_key: Any, output_columns: Any, preview_rows: int, pricing: Any, choices: Mapping[str, str]
+    *, row_key: Any, preview_rows: Any, pricing: Any, endpoint: str, choices: Mapping[str, str]
 ) -> None:
     """Raise ConfigError for what says nothing about the rows and their table. `choices` are those of _CHOICES."""
     if not isinstance(row_key, str) or not row_key:
         raise ConfigError(f"`row_key` is {row_key!r}; write the name of the column that names a row")
-    if isinstance(output_columns, str) or not isinstance(output_columns, Sequence | None):
-        raise ConfigError(f"`output_columns` is {output_columns!r}; write a list of names, ['text'] say")
-    if not 0 <= preview_rows <= MOST_PREVIEW_ROWS:
-        raise ConfigError(f"`preview_rows` is {preview_rows}; write a number from 0 to {MOST_PREVIEW_ROWS}")
+    if not 0 <= _whole(preview_rows, -1) <= MOST_PREVIEW_ROWS:
+        raise ConfigError(f"`preview_rows` is {preview_rows!r}; write a whole number from 0 to {MOST_PREVIEW_ROWS}")
     for name, choice in choices.items():
         if choice not in _CHOICES[name]:
             known = " or ".join(f"`{known}`" for known in _CHOICES[name])
             raise ConfigError(f"`{name}` is {choice!r}; write {known}")
-    check_pricing(pricing)
+    check_pricing(pricing, embeddings=endpoint == "embeddings")
+
+
+def tokens(limit: Any) -> int | None:
+    """`max_output_tokens` as it is written, a number of numpy's say. Raises ConfigError for what is none."""
+    if limit is None:
+        return None
+    if (found := _whole(limit, 0)) < 1:
+        raise ConfigError(f"`max_output_tokens` is {limit!r}; write a whole number from 1 on")
+    return found
+
+
+def _whole(number: Any, other: int) -> int:
+    """A whole number as one of Python's; for what is none the other one."""
+    return other if isinstance(number, bool) or not isinstance(number, Integral) else int(number)
+
+
+def columns(names: Any) -> tuple[str, ...] | None:
+    """`output_columns` as they are written: names in a list, a set, keys of a dict. Raises ConfigError."""
+    if names is None:
+        return None
+    if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
+        raise ConfigError(f"`output_columns` is {names!r}; write a list of names, ['text'] say")
+    found = tuple(names)
+    for name in found:
+        if not isinstance(name, str):
+            raise ConfigError(f"`output_columns` holds {name!r}, which is no name; write a text")
+    return found
 
 
 def usd(amount: Decimal | float | str | None) -> Decimal | None:

@@ -48,6 +48,7 @@ class Budget:
             pricing=spec.pricing,
             assumed_batch_discount=assumed_discount,
             realtime=realtime,
+            embeddings=request.endpoint == "embeddings",
         )
         self._constant = _constant_tokens(request)
         self._calibration = calibration

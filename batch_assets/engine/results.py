@@ -49,6 +49,7 @@ class ResultWriter:
             pricing=plan.pricing,
             assumed_batch_discount=plan.assumed_batch_discount,
             realtime=plan.realtime,
+            embeddings=plan.request.endpoint == "embeddings",
         )
         self._outcomes: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()

@@ -32,6 +32,7 @@ from batch_assets.providers.anthropic_parts import PARTS
 from batch_assets.providers.http import (
     Answer,
     check_address,
+    check_calls,
     creating_error,
     id_of,
     is_at,
@@ -160,6 +161,7 @@ class AnthropicProvider:
         """
         if base_url:
             check_address("base_url", base_url, added=("/v1",))
+        check_calls(timeout_seconds, max_retries)
         self.name = name
         self.queue = queue or QueueLimits()
         self.listing_grace_seconds = listing_grace_seconds

@@ -35,7 +35,7 @@ from batch_assets.providers.gemini_operations import (
     newest_first,
 )
 from batch_assets.providers.google import body_answer, creating, import_genai, reading
-from batch_assets.providers.http import check_address, creating_error, reading_error, retried, split_lines
+from batch_assets.providers.http import check_address, check_calls, creating_error, reading_error, retried, split_lines
 from batch_assets.records import BatchInfo, BatchPhase, InputFile, Limits
 from batch_assets.storage.scratch import scratch_file
 
@@ -96,6 +96,7 @@ class GeminiProvider:
             raise ConfigError(f"`inline_bytes` is {inline_bytes}; Gemini takes {_MOST_INLINE_BYTES:,} at most")
         if base_url:
             check_address("base_url", base_url, added=("/v1", "/v1beta"))
+        check_calls(timeout_seconds, max_retries)
         self.name = name
         self.queue = queue or QueueLimits()
         self.listing_grace_seconds = listing_grace_seconds

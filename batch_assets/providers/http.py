@@ -67,6 +67,14 @@ def check_address(setting: str, address: str, *, example: str = "https://host", 
             raise ConfigError(f"`{setting}` is {shown!r}; leave out `{end}`, which is added to it")
 
 
+def check_calls(timeout_seconds: float, max_retries: int) -> None:
+    """Raise ConfigError for a time in which nothing is answered, or that never ends, and for retries below none."""
+    if isinstance(timeout_seconds, bool) or not 0 < timeout_seconds < float("inf"):
+        raise ConfigError(f"`timeout_seconds` is {timeout_seconds!r}; write a number of seconds above 0, 60 say")
+    if isinstance(max_retries, bool) or not 0 <= max_retries < float("inf"):
+        raise ConfigError(f"`max_retries` is {max_retries!r}; write a whole number, 0 for none")
+
+
 def is_at(address: str | None, host: str) -> bool:
     """Whether an address, if there is one, is of that host, or of a region of it (`eu.api.openai.com`)."""
     found = urlsplit(address).hostname if address else host

@@ -29,6 +29,7 @@ from batch_assets.model_names import check_model
 from batch_assets.providers.http import (
     Answer,
     check_address,
+    check_calls,
     creating_error,
     is_at,
     is_connection_error,
@@ -136,6 +137,7 @@ class MistralProvider:
         """`workspace` names the account where several keys belong to different workspaces. Raises ConfigError."""
         if server_url:
             check_address("server_url", server_url, added=("/v1",))
+        check_calls(timeout_seconds, max_retries)
         self.name = name
         self.queue = queue or QueueLimits()
         self.listing_grace_seconds = listing_grace_seconds

@@ -26,6 +26,7 @@ from batch_assets.model_names import check_model
 from batch_assets.providers.http import (
     Answer,
     check_address,
+    check_calls,
     creating_error,
     id_of,
     is_at,
@@ -105,6 +106,7 @@ class OpenAIProvider:
         """What is not given is taken from the environment, as the SDK does. Raises ConfigError."""
         if base_url:
             check_address("base_url", base_url, example="https://host/v1")
+        check_calls(timeout_seconds, max_retries)
         self.name = name
         self.listing_grace_seconds = listing_grace_seconds
         self.queue = queue or QueueLimits()

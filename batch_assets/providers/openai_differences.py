@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from batch_assets.errors import ConfigError
-from batch_assets.providers.openai_dialects import URLS, OpenAIDialect
+from batch_assets.providers.openai_dialects import STATUSES, URLS, OpenAIDialect
 from batch_assets.records import BatchPhase, Ending, Limits
 
 _STATUS_WORDS: Mapping[str, tuple[BatchPhase, Ending | None]] = MappingProxyType(
@@ -26,7 +26,10 @@ _FORMS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "name": (r"\S(.*\S)?", "write what people call the host"),
         "vendor": (r"[a-z0-9][a-z0-9._-]*", "write lower-case letters, digits, dots and dashes, `acme` say"),
-        "key_variable": (r"([A-Z_][A-Z0-9_]*)?", "write the name of an environment variable, ACME_API_KEY say"),
+        "key_variable": (
+            r"([A-Z_][A-Z0-9_]*|[A-Za-z_][A-Za-z0-9_]{0,30})?",  # what is longer than that may be the key itself
+            "write the name of an environment variable, ACME_API_KEY say; a long one in capitals",
+        ),
         "key_header": (
             r"(?!(?i:authorization)$)[A-Za-z0-9-]*",
             "write the name of a header, `api-key` say, or leave it out: the key then goes into `Authorization`",
@@ -157,6 +160,14 @@ class Differences(BaseModel):
         for endpoint in value or ():
             if endpoint not in URLS:
                 raise ValueError(f"has {endpoint!r}; the endpoints are {', '.join(URLS)}")
+        return value
+
+    @field_validator("statuses")
+    @classmethod
+    def _leaves_the_known_ones(cls, value: dict[str, str] | None) -> dict[str, str] | None:
+        for status, word in (value or {}).items():
+            if STATUSES.get(status, _STATUS_WORDS[word]) != _STATUS_WORDS[word]:
+                raise ValueError(f"of {status!r} is {word!r}; {status!r} is OpenAI's own status: leave it out")
         return value
 
 

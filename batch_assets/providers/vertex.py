@@ -35,7 +35,7 @@ from batch_assets.providers.google import (
     reading,
     storage_client,
 )
-from batch_assets.providers.http import check_address, retried, split_lines
+from batch_assets.providers.http import check_address, check_calls, retried, split_lines
 from batch_assets.providers.vertex_jobs import job_info
 from batch_assets.providers.vertex_settings import check_form, host_of, misplaced
 from batch_assets.records import BatchInfo, BatchPhase, InputFile, Limits
@@ -101,6 +101,7 @@ class VertexProvider:
         GOOGLE_CLOUD_LOCATION, GOOGLE_VERTEX_BASE_URL). An address on this machine is an emulator's: it is sent no
         credentials of Google's, and has the bucket, too. Raises ConfigError.
         """
+        check_calls(timeout_seconds, max_retries)
         self.name = name
         self.queue = queue or QueueLimits()
         self.listing_grace_seconds = listing_grace_seconds

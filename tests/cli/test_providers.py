@@ -78,6 +78,7 @@ def test_a_file_through_every_provider(shell: Shell, here: Here, provider: tuple
         ("openai", ["api_key=sk-x"], ["'api_key' is a secret", "environment variable"]),
         ("openai", ["base_url"], ["'base_url' is not of the form key=value"]),
         ("openai", ["max_retries=many"], ["'max_retries'", "'many'", "whole number"]),
+        ("openai", ["timeout_seconds=0"], ["`timeout_seconds` is 0.0", "above 0"]),
         ("anthropic", ["prompt_caching=yes"], ["'prompt_caching'", "true or false"]),
         ("gateway", ["headers=x"], ["'headers'", "JSON object"]),
         ("gateway", ["differences=x"], ["'differences'", "JSON object"]),

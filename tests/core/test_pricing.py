@@ -174,6 +174,13 @@ def test_a_wrong_table_names_the_entry(pricing: Any, words: list[str]) -> None:
         assert word in str(caught.value)
 
 
+def test_embeddings_need_no_price_of_an_output() -> None:
+    own = {"m": {"input": 0.02, "standard_input": 0.04}}
+    rates = resolve_rates("openai", "m", AT, pricing=own, embeddings=True)
+    assert cost_pico_usd(rates, tokens(10), tokens(0), tokens(0)) == [200_000]
+    assert cost_pico_usd(rates, tokens(10), tokens(0), tokens(0), kind="standard") == [400_000]
+
+
 @pytest.mark.parametrize("discount", ["1", "-0.1", "NaN"])
 def test_a_wrong_discount_is_named(discount: str) -> None:
     with pytest.raises(ConfigError, match="assumed_batch_discount"):

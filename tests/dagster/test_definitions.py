@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import dagster as dg
+import numpy as np
 import pytest
 from pydantic import BaseModel
 
@@ -102,12 +103,22 @@ def test_the_code_version_is_that_of_the_request() -> None:
     assert version() == version(max_cost_usd=3, row_key="other")
     assert len({version(), version(prompt="Say {{ text }}"), version(model="gpt-5"), version(params={"seed": 1})}) == 4
     assert version(code_version="mine") == "mine"
+    assert version(max_output_tokens=np.int64(9)) == version(max_output_tokens=9)
 
 
 def test_the_identity_needs_no_function() -> None:
     asset = build_batch_asset("short", source="meetings", prompt="{{ text }}", **COMMON)
     assert asset.key == dg.AssetKey("short")
     assert [dep.asset_key for dep in asset.get_asset_spec().deps] == [dg.AssetKey("meetings")]
+
+
+def test_output_columns_are_names_in_whatever_holds_them() -> None:
+    columns = {"day": "date", "text": "string"}
+    for names in (columns.keys(), set(columns), iter(columns), np.array(list(columns))):
+        options = {**COMMON, "output_type": Clash, "output_columns": names}
+        with pytest.raises(ConfigError, match=r"\['text'\] are both source columns and fields"):
+            build_batch_asset("short", source="meetings", prompt="{{ day }}", **options)
+    build_batch_asset("short", source="meetings", prompt="{{ day }}", output_columns=columns.keys(), **COMMON)
 
 
 class Clash(BaseModel):
@@ -146,6 +157,13 @@ class Unstrict(BaseModel):
         ({"on_ambiguous": "buy"}, ConfigError, "`on_ambiguous` is 'buy'"),
         ({"row_key": ""}, ConfigError, "`row_key` is ''"),
         ({"output_columns": "text"}, ConfigError, "`output_columns` is 'text'; write a list"),
+        ({"output_columns": 5}, ConfigError, "`output_columns` is 5; write a list"),
+        ({"output_columns": ["text", 5]}, ConfigError, "`output_columns` holds 5"),
+        ({"max_output_tokens": True}, ConfigError, "`max_output_tokens` is True"),
+        ({"params": {"seed": 2**70}}, ConfigError, "`params` holds 'seed', .* 64-bit"),
+        ({"preview_rows": None}, ConfigError, "`preview_rows` is None; write a whole number from 0 to 50"),
+        ({"preview_rows": 51}, ConfigError, "`preview_rows` is 51"),
+        ({"pricing": {"m": {"input": 1}}}, ConfigError, "has no 'output'"),
         ({"pricing": {"m": {"inputs": 1}}}, ConfigError, "unknown rate 'inputs'"),
         ({"ins": {"other": dg.AssetIn()}}, ConfigError, "other"),
         ({"colour": "red"}, ConfigError, "colour"),

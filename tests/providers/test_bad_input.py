@@ -28,9 +28,11 @@ pytestmark = pytest.mark.filterwarnings(
 GOOGLE = {"project": "p", "location": "eu", "gcs_folder": "gs://bucket/batches"}
 
 
-def offline(name: str) -> Provider:
-    needed = {"vertex": GOOGLE, "azure": {"base_url": "https://x.example/v1"}, "realtime": {"dialect": "deepseek"}}
-    return make_provider(name, needed.get(name))
+NEEDED = {"vertex": GOOGLE, "azure": {"base_url": "https://x.example/v1"}, "realtime": {"dialect": "deepseek"}}
+
+
+def offline(name: str, **settings: str) -> Provider:
+    return make_provider(name, {**NEEDED.get(name, {}), **settings})
 
 
 def refused(name: str, said: str, **request: Any) -> None:
@@ -144,6 +146,16 @@ def test_too_many_optional_fields_for_anthropic_are_named() -> None:
     schema = OutputSchema.of(create_model("Wide", **fields))
     with pytest.raises(SchemaError, match=r"17 optional fields.*field_0, field_1, .*field_16"):
         offline("anthropic").check(Request(model="m", max_output_tokens=10, json_schema=schema.json_schema))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_times_and_retries_that_cannot_be(name: str) -> None:
+    for seconds in ("0", "-1", "nan", "inf"):
+        with pytest.raises(ConfigError, match=f"`timeout_seconds` is {seconds}.*; write a number of seconds above 0"):
+            offline(name, timeout_seconds=seconds)
+    if name != "realtime":  # which has none
+        with pytest.raises(ConfigError, match="`max_retries` is -1; write a whole number"):
+            offline(name, max_retries="-1")
 
 
 # ---------------------------------------------------------------- accounts

@@ -273,7 +273,8 @@ def test_a_declared_host_is_its_preset_where_it_says_nothing() -> None:
     limits, codes = GROQ.limits, GROQ.no_money_codes
     assert replace(host, limits=limits, no_money_codes=codes, console_url=GROQ.console_url) == GROQ
     assert declared(AZURE, {}) == AZURE
-    named = declared(AZURE, {"name": "Acme", "statuses": {"paused": "running", "partial": "expired"}})
+    statuses = {"paused": "running", "partial": "expired", "cancelled": "canceled"}
+    named = declared(AZURE, {"name": "Acme", "key_variable": "acme_key", "statuses": statuses})
     assert named.media["responses"].name == "Acme's responses"
     assert named.statuses.keys() == STATUSES.keys() | {"paused", "partial"}
     assert named.statuses["partial"] == (BatchPhase.ENDED, Ending.EXPIRED)
@@ -285,6 +286,7 @@ def test_a_declared_host_is_its_preset_where_it_says_nothing() -> None:
         ({"name": "a\nb"}, "`differences.name` is 'a\\nb'; write what people call the host"),
         ({"vendor": "a+b"}, "`differences.vendor` is 'a+b'; write lower-case letters"),
         ({"key_variable": SECRET}, "`differences.key_variable` is no name of that kind; write"),
+        ({"key_variable": "k" * 32}, "`differences.key_variable` is no name of that kind; write"),
         ({"key_header": f"Bearer {SECRET}"}, "`differences.key_header` is no name of that kind; write"),
         ({"key_header": "Authorization"}, "or leave it out: the key then goes into `Authorization`"),
         ({"key_header": [SECRET]}, "`differences.key_header` is no text"),
@@ -296,6 +298,7 @@ def test_a_declared_host_is_its_preset_where_it_says_nothing() -> None:
         ({"windows": "24h"}, "`differences.windows` is '24h': Input should be a valid list"),
         ({"metadata": "maybe"}, "`differences.metadata` is 'maybe': Input should be a valid boolean"),
         ({"statuses": {"paused": "ended"}}, "`differences.statuses` of 'paused' is 'ended'; write one of running, can"),
+        ({"statuses": {"completed": "running"}}, "of 'completed' is 'running'; 'completed' is OpenAI's own status"),
         ({"max_requests": 0}, "`differences.max_requests` is 0: Input should be greater than or equal to 1"),
         ({"max_bytes": True}, "`differences.max_bytes` is True: Input should be a valid integer"),
         (
