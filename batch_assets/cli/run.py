@@ -56,7 +56,8 @@ def execute(given: argparse.Namespace) -> int:
             if not settled:
                 _wait(ledger, provider, plan, display, interval_seconds=given.poll)
         except KeyboardInterrupt as interrupt:
-            raise KeyboardInterrupt(_interrupted(plan_status(ledger, plan.ref), given)) from interrupt
+            status, realtime = plan_status(ledger, plan.ref), provider.limits.realtime
+            raise KeyboardInterrupt(_interrupted(status, given, realtime=realtime)) from interrupt
         display.writing()
         landing = collect(ledger, table, plan.ref)
     if given.json:
@@ -106,11 +107,12 @@ def _wait(ledger: Ledger, provider: Provider, plan: PlanRecord, display: _Displa
     )
 
 
-def _interrupted(status: PlanStatus, given: argparse.Namespace) -> str:
+def _interrupted(status: PlanStatus, given: argparse.Namespace, *, realtime: bool) -> str:
     if status.settled:
         return "interrupted before the table was written; the same command again writes it and pays nothing"
+    rest = "what was answered is kept" if realtime else "what was sent goes on at the provider"
     return (
-        f"interrupted with {status.results:,} of {status.requests:,} results; what was sent goes on at the provider. "
+        f"interrupted with {status.results:,} of {status.requests:,} results; {rest}. "
         f"The same command again goes on here; `batch-assets status --store {given.store}` shows what is open"
     )
 

@@ -132,7 +132,11 @@ class RealtimeResource(BatchProviderResource):
         default=500, ge=1, description="Requests that are fetched, and tried again, together."
     )
     timeout_seconds: float = Field(
-        default=120, gt=0, le=300, description="How long one request may take, in seconds; at most 300."
+        default=120,
+        gt=0,
+        le=300,
+        description="How long one request may take in all, in seconds; at most 300. One that takes longer may have "
+        "been paid for, and is sent again, up to the asset's `max_attempts`.",
     )
 
     def _emulator_settings(self, addresses: Mapping[str, str], folder: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from batch_assets.engine.setbacks import lose
 from batch_assets.engine.status import generation_status
 from batch_assets.engine.submit import send_admitted, unwanted
 from batch_assets.engine.watch import is_overdue, remark
-from batch_assets.errors import BatchAssetsError
+from batch_assets.errors import BatchAssetsError, Blocked
 from batch_assets.lifecycle import Event, State
 from batch_assets.providers.protocol import Driven
 from batch_assets.records import BatchPhase
@@ -134,10 +134,15 @@ class _Advance:
         late = time.monotonic() > self._drives_until
         if batch is None or not batch.due or not wanted or late or not isinstance(provider, Driven):
             return batch
-        provider.drive(batch.batch_id, self._lease.renew)
+        try:
+            provider.drive(batch.batch_id, self._lease.renew)
+        except Blocked as error:  # what is to be known of the batch is noted all the same
+            self._log(str(error))
+            self._errors.append(error)
         driven = provider.batch(batch.batch_id)
-        self._log(f"batch {driven.batch_id}: {driven.completed:,} of {driven.total:,} requests are answered")
-        self._done["worked on"] += 1
+        if driven.completed != batch.completed:
+            self._log(f"batch {driven.batch_id}: {driven.completed or 0:,} requests are answered")
+            self._done["worked on"] += 1
         return driven
 
     def _prepare(self, shard: Shard) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from batch_assets.records import PlanRef
     from batch_assets.storage.protocol import StoredObject
 
-_NEEDS_INPUT = frozenset({State.SUBMITTING, State.AMBIGUOUS, State.SUBMITTED, State.CANCELING})
+_NEEDS_INPUT = frozenset({State.SUBMITTING, State.AMBIGUOUS, State.SUBMITTED, State.CANCELING, State.ENDED})
 DAY_SECONDS = 86_400.0
 
 

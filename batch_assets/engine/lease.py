@@ -56,7 +56,7 @@ def hold_account(ledger: Ledger, account: str) -> Iterator[Lease | None]:
     taken = time.monotonic()
     newest = ledger.newest_lease(account)
     number = 1 if newest is None else newest.number + 1
-    if newest is not None and ledger.age_seconds(newest.since) < newest.seconds:
+    if newest is not None and 0 < newest.seconds > ledger.age_seconds(newest.since):
         yield None
         return
     if not ledger.take_lease(account, number, ledger.timing.lease_seconds):

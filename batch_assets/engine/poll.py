@@ -141,7 +141,7 @@ def _needs_attention(
         return True
     unheard = shard.state is State.CANCELING and batch.phase is BatchPhase.RUNNING
     unwanted_now = shard.state is State.SUBMITTED and shard.spec.plan in canceled
-    noted = remark(ledger, provider, shard, batch) == last.reason
+    noted = batch.note is not None or remark(ledger, provider, shard, batch) == last.reason
     return unheard or unwanted_now or not noted or is_overdue(ledger, provider, shard, batch)
 
 
@@ -180,7 +180,8 @@ def _progress(provider: Provider, shards: list[Shard], listing: Listing) -> tupl
         )
         windows = [(batch.created_at, window_seconds(provider, batch)) for batch in batches]
         ends = [at + timedelta(seconds=seconds) for at, seconds in windows if seconds < math.inf]
-        held_up = (shard.last.reason for shard in open_shards if shard.state in {State.BLOCKED, State.AMBIGUOUS})
+        held_up = [shard.last.reason for shard in open_shards if shard.state in {State.BLOCKED, State.AMBIGUOUS}]
+        held_up += [batch.note for batch in batches]
         found.append(
             PlanProgress(
                 ref=ref,

@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 60.0
+_LONGEST_WAIT_SECONDS = 86_400.0
 _TRANSPORTS = ("httpx", "httpcore", "requests", "urllib3", "google.auth", "google.resumable_media")
 
 
@@ -33,7 +34,7 @@ def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """What the provider asks us to wait, if it does: in seconds, or until a date (RFC 9110, 10.2.3).
+    """What the provider asks us to wait, if it does: in seconds, or until a date (RFC 9110, 10.2.3); a day at most.
 
     A date is compared with that of the answer itself, so that this machine's clock does not matter; without one it says
     nothing.
@@ -45,8 +46,10 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
         seconds = float(wanted)
     except ValueError:
         until, now = _http_date(wanted), _http_date(headers.get("date"))
-        return None if until is None or now is None else max(0.0, (until - now).total_seconds())
-    return seconds if 0 <= seconds < float("inf") else None
+        if until is None or now is None:
+            return None
+        seconds = max(0.0, (until - now).total_seconds())
+    return min(seconds, _LONGEST_WAIT_SECONDS) if seconds >= 0 else None
 
 
 def _http_date(text: str | None) -> datetime | None:

@@ -11,21 +11,25 @@ call's time is written down for the whole account.
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import httpx
 import openai
 import orjson
 
+from batch_assets.deadline import within
 from batch_assets.encoding import encode_key
 from batch_assets.errors import Blocked, ConfigError, Transient
 from batch_assets.providers.http import retry_after_seconds
 from batch_assets.providers.openai_compatible import OpenAICompatibleProvider
 from batch_assets.providers.openai_dialects import REALTIME_PRESETS
-from batch_assets.providers.realtime_batches import RealtimeBatches
+from batch_assets.providers.realtime_batches import EXPIRED, RealtimeBatches, root_id
 from batch_assets.providers.realtime_drive import Answer, Drive, Pace
+from batch_assets.records import BatchPhase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -38,7 +42,8 @@ if TYPE_CHECKING:
 
 _NOT_NOW = frozenset({429, 503, 529})
 """Statuses of a request that the host did not begin: it is asked again, and no attempt is counted."""
-_NOT_EXECUTED = {"code": "batch_cancelled", "message": "canceled before it was executed"}
+_CANCELED = {"code": "batch_cancelled", "message": "canceled before it was executed"}
+_EXPIRED = {"code": "batch_expired", "message": "the host answered no request of its batch for 24 hours"}
 
 
 class RealtimeProvider(OpenAICompatibleProvider):
@@ -101,18 +106,22 @@ class RealtimeProvider(OpenAICompatibleProvider):
         self._open_store = store
         self._concurrency = concurrency
         self._work_seconds = work_seconds
+        self._timeout_seconds = timeout_seconds
         self._blocked_seconds = blocked_seconds
         self._pace = Pace(requests_per_minute)
 
     @cached_property
     def account(self) -> str:
-        """As for a host with batches, apart from those."""
-        return f"realtime+{super().account}"
+        """As for a host with batches, apart from those; of another store it is another one."""
+        return f"realtime+{super().account}+{root_id(self._store)}"
 
     @cached_property
     def _batches(self) -> RealtimeBatches:
-        store = self._open_store() if callable(self._open_store) else self._open_store
-        return RealtimeBatches(store, f"realtime/{encode_key(self.account)}", name=self.name)
+        return RealtimeBatches(self._store, f"realtime/{encode_key(self.account)}", name=self.name)
+
+    @cached_property
+    def _store(self) -> ObjectStore:
+        return self._open_store() if callable(self._open_store) else self._open_store
 
     def console_url(self, batch_id: str) -> str | None:
         """There is nothing to look at."""
@@ -134,11 +143,11 @@ class RealtimeProvider(OpenAICompatibleProvider):
         timeout_seconds: float,
     ) -> str:
         """Write the batch down; nothing is executed yet."""
-        return self._batches.create(stamp, input_file or "")
+        return self._batches.create(stamp, input_file or "", request.model)
 
     def newest(self) -> str | None:
         """Id of the newest batch: ids begin with the time."""
-        return next(iter(self._batches.ids()), None)
+        return self._batches.newest()
 
     def batches(self) -> Iterator[BatchInfo]:
         """All batches that are not harvested yet, newest first."""
@@ -157,7 +166,7 @@ class RealtimeProvider(OpenAICompatibleProvider):
         self._batches.delete_input(input_file)
 
     def input_files(self) -> Iterator[InputFile]:
-        """Those that no batch was made of."""
+        """Those of all batches, and those that no batch was made of."""
         return self._batches.input_files()
 
     # ------------------------------------------------------------ the requests themselves
@@ -169,9 +178,8 @@ class RealtimeProvider(OpenAICompatibleProvider):
         Raises Blocked when the host wants a person, Transient if another process works on the batch.
         """
         batches = self._batches
-        if batches.hold() is not None:  # of another batch, since this one was looked at
+        if batches.is_held(batches.model(batch_id)):  # because of another batch, since this one was looked at
             return
-        batches.forget_holds()
         answered = {self.custom_id(line) for line in batches.answers(batch_id)}
         work = Drive(
             batches,
@@ -186,7 +194,7 @@ class RealtimeProvider(OpenAICompatibleProvider):
         work.run(renew)
 
     def results(self, batch: BatchInfo) -> Iterator[bytes]:
-        """The answers as they came, and a line for each request that was canceled before it was executed.
+        """The answers as they came, and a line for each request that was not executed before the batch ended.
 
         Raises Transient while requests are left.
         """
@@ -194,53 +202,89 @@ class RealtimeProvider(OpenAICompatibleProvider):
         for line in self._batches.answers(batch.batch_id):
             answered.add(self.custom_id(line))
             yield line
-        requests = self._batches.requests(batch.batch_id)
-        if len(answered) == len(requests):
-            return
-        if not self._batches.is_canceled(batch.batch_id):
-            done = f"{len(answered):,} of {len(requests):,}"
+        left = [line for line in self._batches.requests(batch.batch_id) if self.custom_id(line) not in answered]
+        if left and batch.phase is not BatchPhase.ENDED:
+            done = f"{len(answered):,} of {len(answered) + len(left):,}"
             raise Transient(f"{self.name}: {done} requests are answered so far", provider=self.name)
-        for line in requests:
-            if self.custom_id(line) not in answered:
-                yield _canceled(line)
+        for line in left:
+            custom_id = self.custom_id(line) or ""
+            yield _result(custom_id, error=_EXPIRED if batch.raw_status == EXPIRED else _CANCELED).rstrip(b"\n")
 
     def _ask(self, line: bytes) -> Answer:
-        """Ask the host, once."""
+        """Ask the host, once. Whatever comes of it becomes an answer: those to other requests are to be kept."""
         request = orjson.loads(line)
-        custom_id = request["custom_id"]
+        custom_id, path = request["custom_id"], request["url"].removeprefix("/v1")
         self._pace.wait()
         at = time.monotonic()
+
+        def post() -> httpx.Response:
+            return self._client.post(path, cast_to=httpx.Response, body=request["body"])
+
         try:
-            path = request["url"].removeprefix("/v1")
-            body = self._client.post(path, cast_to=object, body=request["body"])
+            response = within(self._timeout_seconds, post)
         except openai.APIStatusError as error:
-            answer = self._answer("a request", error)
-            said = f"a request was answered {answer.status}: {answer.message}"
-            if answer.status in _NOT_NOW and not answer.out_of_money:
-                return Answer(asked_at=at, not_now=said, pause_seconds=retry_after_seconds(answer.headers))
-            if answer.status in {401, 402, 403} or answer.out_of_money or answer.unknown_model:
-                facts = {"provider": self.name, "status": answer.status, "code": answer.code}
-                return Answer(asked_at=at, blocked=Blocked(f"{self.name}: {said}", **facts))  # type: ignore[arg-type]
-            body = {"error": {"code": answer.code, "message": answer.message}}
-            line = _written(custom_id, response={"status_code": answer.status, "body": body})
-            return Answer(asked_at=at, line=line)
-        except openai.APIConnectionError as error:  # a timeout too
+            return self._refused(custom_id, error, at)
+        except openai.APIConnectionError as error:
             if type(error.__cause__).__name__ in {"ConnectError", "ConnectTimeout"}:  # nothing was sent
-                return Answer(asked_at=at, not_now=f"the host cannot be reached: {error.__cause__}")
-            lost = {"code": "no_answer", "message": f"the host did not answer: {error}"}
-            return Answer(asked_at=at, line=_written(custom_id, error=lost))
-        return Answer(asked_at=at, line=_written(custom_id, response={"status_code": 200, "body": body}))
+                said = f"the host cannot be reached: {error.__cause__}"
+                return Answer(asked_at=at, said=said, unreachable=True)
+            return Answer(asked_at=at, line=_unanswered(custom_id, error))
+        except Exception as error:  # noqa: BLE001  # DeadlineExceeded, or one that nobody has thought of
+            return Answer(asked_at=at, line=_unanswered(custom_id, error))
+        return self._answered(custom_id, response, at)
+
+    def _answered(self, custom_id: str, response: httpx.Response, at: float) -> Answer:
+        content = response.content.strip()
+        body = _object(content)
+        if body is not None:
+            return Answer(asked_at=at, line=_result(custom_id, status=response.status_code, body=body))
+        if not content or content.startswith(b"{"):
+            return Answer(asked_at=at, line=_unanswered(custom_id, "the answer is cut off"))
+        text = f"{self.name}: a request was answered by a page that is not the API's; check `base_url`"
+        return Answer(asked_at=at, blocked=Blocked(text, provider=self.name, status=response.status_code))
+
+    def _refused(self, custom_id: str, error: openai.APIStatusError, at: float) -> Answer:
+        answer = self._answer("a request", error)
+        status = answer.status
+        said = f"a request was answered {status}: {' '.join(answer.message.split())}"
+        line = _result(custom_id, status=status, body={"error": {"code": answer.code, "message": answer.message}})
+        if status in _NOT_NOW and not answer.out_of_money:
+            pause = retry_after_seconds(answer.headers)
+            return Answer(asked_at=at, said=said, pause_seconds=pause, given_up=line if status == 429 else None)
+        is_page = status < 500 and _object(error.response.content) is None
+        account = is_page or status in {401, 402} or answer.out_of_money
+        if not account and status not in {403, 404, 405}:
+            return Answer(asked_at=at, line=line)
+        cure = "; check `base_url`" if is_page else "; check `model` and `base_url`" if status in {404, 405} else ""
+        facts: dict[str, Any] = {"provider": self.name, "status": status, "code": answer.code}
+        return Answer(asked_at=at, blocked=Blocked(f"{self.name}: {said}{cure}", whole_account=account, **facts))
 
 
 deepseek = partial(RealtimeProvider, dialect="deepseek")
 """By name, for the registry."""
 
 
-def _written(custom_id: str, *, response: object = None, error: object = None) -> bytes:
-    """A result line as OpenAI's batches have them."""
-    written = {"custom_id": custom_id, "response": response, "error": error}
-    return orjson.dumps(written, option=orjson.OPT_APPEND_NEWLINE)
+def _result(
+    custom_id: str, *, status: int = 0, body: Mapping[str, Any] | None = None, error: Mapping[str, str] | None = None
+) -> bytes:
+    """A result line as OpenAI's batches have them. Halves of surrogate pairs, which no UTF-8 has, become `?`."""
+    response = None if body is None else {"status_code": status, "body": body}
+    written = json.dumps({"custom_id": custom_id, "response": response, "error": error}, ensure_ascii=False)
+    return written.encode("utf-8", "replace") + b"\n"
 
 
-def _canceled(line: bytes) -> bytes:
-    return _written(orjson.loads(line)["custom_id"], error=_NOT_EXECUTED).rstrip(b"\n")
+def _unanswered(custom_id: str, why: object) -> bytes:
+    return _result(custom_id, error={"code": "no_answer", "message": f"the host did not answer: {why}"})
+
+
+def _object(content: bytes) -> dict[str, Any] | None:
+    """The JSON object that an API answers with; None for what is none."""
+    try:
+        value = json.loads(content, parse_constant=_no_number)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")

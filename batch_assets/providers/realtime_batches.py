@@ -1,6 +1,6 @@
 """What is under way at a host without a batch API: batches, their answers and the host's pauses, in a store of ours.
 
-A batch is a folder: what `create` wrote, the answers as they came, and perhaps a mark that it is canceled. Objects are
+A batch is a folder: what `create` wrote, the answers as they came, and marks that it was begun or canceled. Objects are
 created once and never changed, so any process may die at any of them, and the next one goes on from what is there.
 """
 
@@ -16,14 +16,20 @@ from batch_assets.errors import NotFound, Refused, Transient
 from batch_assets.records import BatchInfo, BatchPhase, InputFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from batch_assets.storage.protocol import ObjectStore, StoredObject
 
+EXPIRED = "expired"
+"""`raw_status` of a batch that is given up, see `_STALLED`."""
+_STALLED = timedelta(hours=24)
+"""A batch that was begun expires when nothing of it was answered for so long, as at a batch API."""
+_LONGEST_HOLD_SECONDS = 3600.0
 _STATE = "batch.json"
+_BEGUN = "begun.json"
 _CANCELED = "canceled.json"
 _ANSWERS = ".jsonl"
-"""Answers; the file's name is how many there were before, so that two processes cannot both write the next ones."""
+"""The file's name is how many answers there were before, so that two processes cannot both write the next ones."""
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -31,14 +37,27 @@ class _State(msgspec.Struct, frozen=True):
 
     stamp: str
     input_file: str
+    model: str
     requests: int
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """Nothing is asked of the host until a time of the store's clock."""
+    """The host is not asked until a time of the store's clock."""
 
     until: datetime
+    seconds: float
     reason: str
+    model: str | None
+    """The only one that is not asked; None: nothing at all."""
+    blocked: bool
+    """It wants a person."""
+
+
+def root_id(store: ObjectStore) -> str:
+    """What tells one folder of batches from another: random, and written once."""
+    path = "realtime/id"
+    store.write_new(path, secrets.token_hex(4).encode())
+    return store.read(path).decode()
 
 
 class RealtimeBatches:
@@ -59,20 +78,18 @@ class RealtimeBatches:
         return input_file
 
     def input_files(self) -> Iterator[InputFile]:
-        """Those that no batch was made of."""
-        used = {self._state(batch_id).input_file for batch_id in self.ids()}
+        """All of them."""
         for found in self._store.list(f"{self._root}/inputs"):
             file_id = found.path.rpartition("/")[2]
-            if file_id not in used:
-                yield InputFile(file_id=file_id, name=file_id.partition("-")[2])
+            yield InputFile(file_id=file_id, name=file_id.partition("-")[2])
 
     def delete_input(self, input_file: str) -> None:
-        """Delete the requests, and the batch that was made of them."""
-        for batch_id in self.ids():
-            if self._state(batch_id).input_file == input_file:
-                files = self._store.list(self._folder(batch_id))
-                for found in sorted(files, key=lambda one: one.path.endswith(_STATE)):
-                    self._store.delete(found.path)
+        """Delete the batch that was made of the requests, and then these."""
+        found = [one.path for one in self._store.list(f"{self._root}/batches")]
+        token = input_file.partition("-")[0]
+        for path in sorted(found, key=lambda path: path.endswith(_STATE)):
+            if path.split("/")[-2].rpartition("-")[2] == token:
+                self._store.delete(path)
         self._store.delete(self._input(input_file))
 
     def requests(self, batch_id: str) -> list[bytes]:
@@ -85,7 +102,7 @@ class RealtimeBatches:
 
     # ------------------------------------------------------------ batches
 
-    def create(self, stamp: str, input_file: str) -> str:
+    def create(self, stamp: str, input_file: str, model: str) -> str:
         """Write the batch down; its id. Raises Refused if the file is not there."""
         try:
             with self._store.fetch(self._input(input_file)) as file, file.open("rb") as content:
@@ -93,42 +110,62 @@ class RealtimeBatches:
         except FileNotFoundError as error:
             raise Refused(f"the input file {input_file} is not there", provider=self._name, status=404) from error
         self._last_at = max(int(self._store.now().timestamp() * 1000), self._last_at + 1)
-        batch_id = f"rt-{self._last_at:014}-{secrets.token_hex(6)}"
-        state = _State(stamp=stamp, input_file=input_file, requests=requests)
+        batch_id = f"rt-{self._last_at:014}-{input_file.partition('-')[0]}"
+        state = _State(stamp=stamp, input_file=input_file, model=model, requests=requests)
         self._store.write_new(f"{self._folder(batch_id)}/{_STATE}", msgspec.json.encode(state))
         return batch_id
 
-    def ids(self) -> list[str]:
-        """Of all batches, newest first."""
+    def begin(self, batch_id: str) -> None:
+        """Note that its requests are being asked from now on."""
+        self._store.write_new(f"{self._folder(batch_id)}/{_BEGUN}", b"{}")
+
+    def model(self, batch_id: str) -> str:
+        """That of all its requests."""
+        return self._state(batch_id).model
+
+    def newest(self) -> str | None:
+        """Id of the newest batch."""
         paths = (found.path.split("/") for found in self._store.list(f"{self._root}/batches"))
-        return sorted((parts[-2] for parts in paths if parts[-1] == _STATE), reverse=True)
+        return max((parts[-2] for parts in paths if parts[-1] == _STATE), default=None)
 
     def infos(self) -> Iterator[BatchInfo]:
         """All batches, newest first."""
-        hold = self.hold()
+        holds, now = [hold for _, hold in self._holds()], self._store.now()
         folders: dict[str, list[StoredObject]] = {}
         for found in self._store.list(f"{self._root}/batches"):
             folders.setdefault(found.path.split("/")[-2], []).append(found)
         for batch_id in sorted(folders, reverse=True):
             try:
-                yield self._info(batch_id, folders[batch_id], hold)
+                yield self._info(batch_id, folders[batch_id], holds, now)
             except NotFound:
                 continue  # harvested meanwhile
 
     def info(self, batch_id: str) -> BatchInfo:
         """One batch. It runs as long as requests of it are left, and is due unless there is a hold."""
-        return self._info(batch_id, list(self._store.list(self._folder(batch_id))), self.hold())
+        found = list(self._store.list(self._folder(batch_id)))
+        return self._info(batch_id, found, [hold for _, hold in self._holds()], self._store.now())
 
-    def _info(self, batch_id: str, found: list[StoredObject], hold: Hold | None) -> BatchInfo:
+    def _info(self, batch_id: str, found: list[StoredObject], holds: Sequence[Hold], now: datetime) -> BatchInfo:
         state = self._state(batch_id)
-        answers = [each.path for each in found if each.path.endswith(_ANSWERS)]
-        answered = _answers_before(answers[-1]) + len(self._store.read(answers[-1]).splitlines()) if answers else 0
-        canceled = any(each.path.endswith(_CANCELED) for each in found)
-        ended = canceled or answered == state.requests
+        names = {each.path.rpartition("/")[2]: each.created_at for each in found}
+        kept = [name for name in names if name.endswith(_ANSWERS)]
+        last = self._store.read(f"{self._folder(batch_id)}/{kept[-1]}").splitlines() if kept else []
+        answered = int(kept[-1].removesuffix(_ANSWERS)) + len(last) if kept else 0
+        holds = [hold for hold in holds if hold.model in {None, state.model}]
+        hold = max((hold for hold in holds if hold.until > now), key=lambda hold: hold.until, default=None)
+        stalled = _BEGUN in names and now - max(names.values()) > _STALLED and not any(hold.blocked for hold in holds)
+        status = "running" if hold is None else "held"
+        if answered == state.requests:
+            status = "ended"
+        elif _CANCELED in names:
+            status = "canceled"
+        elif stalled:
+            status = EXPIRED
+        ended = status not in {"running", "held"}
         return BatchInfo(
             batch_id=batch_id,
             phase=BatchPhase.ENDED if ended else BatchPhase.RUNNING,
-            raw_status="canceled" if canceled else "ended" if ended else "held" if hold else "running",
+            raw_status=status,
             created_at=datetime.fromtimestamp(int(batch_id.split("-")[1]) / 1000, UTC),
             stamp=state.stamp,
             input_file=state.input_file,
@@ -136,9 +173,9 @@ class RealtimeBatches:
             total=state.requests,
             completed=answered,
             failed=0,
-            ended_at=max(each.created_at for each in found) if ended else None,
-            due=not ended and hold is None,
-            note=None if ended or hold is None else f"{self._name}: {hold.reason}",
+            ended_at=max(names.values()) if ended else None,
+            due=status == "running",
+            note=f"{self._name}: {hold.reason}" if hold is not None and not ended else None,
         )
 
     def cancel(self, batch_id: str) -> None:
@@ -164,27 +201,40 @@ class RealtimeBatches:
 
     def add_answers(self, batch_id: str, lines: Iterable[bytes], *, before: int) -> None:
         """Keep the next ones, after so many answers. Raises Transient if another process has kept some there."""
-        if not self._store.write_new(f"{self._folder(batch_id)}/{before:09}{_ANSWERS}", b"".join(lines)):
+        path, content = f"{self._folder(batch_id)}/{before:09}{_ANSWERS}", b"".join(lines)
+        if not self._store.write_new(path, content) and self._store.read(path) != content:
             raise Transient(f"{self._name}: another process works on {batch_id}", provider=self._name)
 
     # ------------------------------------------------------------ pauses, for all processes of the account
 
-    def hold(self) -> Hold | None:
-        """The longest hold that is not over."""
-        holds = [hold for _, hold in self._holds() if hold.until > self._store.now()]
-        return max(holds, key=lambda hold: hold.until, default=None)
+    def is_held(self, model: str) -> bool:
+        """Whether the model may not be asked now."""
+        now = self._store.now()
+        return any(hold.until > now for _, hold in self._holds() if hold.model in {None, model})
 
-    def write_hold(self, seconds: float, reason: str) -> None:
-        """Let nothing be asked of the host for so long."""
-        until = self._store.now() + timedelta(seconds=seconds)
-        text = f"nothing is asked of the host until {until:%Y-%m-%d %H:%M:%S} UTC: {reason}"
-        hold = msgspec.json.encode(Hold(until=until, reason=text))
-        self._store.write_new(f"{self._root}/holds/{secrets.token_hex(8)}.json", hold)
+    def write_hold(self, seconds: float, reason: str, *, model: str | None, blocked: bool = False) -> None:
+        """Let the host, or only the model, not be asked for so long; an hour at most.
 
-    def forget_holds(self) -> None:
-        """Delete those that are over."""
-        for path, hold in self._holds():
-            if hold.until <= self._store.now():
+        `blocked`: each time in a row it is twice as long.
+        """
+        now = self._store.now()
+        for path, hold in list(self._holds()):
+            if hold.model == model and hold.until <= now:
+                if blocked and hold.blocked:
+                    seconds = max(seconds, 2 * hold.seconds)
+                self._store.delete(path)
+        seconds = min(seconds, _LONGEST_HOLD_SECONDS)
+        until = now + timedelta(seconds=seconds)
+        what = "the host" if model is None else model
+        text = f"{what} is not asked until {until:%Y-%m-%d %H:%M:%S} UTC: {reason}"
+        written = Hold(until=until, seconds=seconds, reason=text, model=model, blocked=blocked)
+        self._store.write_new(f"{self._root}/holds/{secrets.token_hex(8)}.json", msgspec.json.encode(written))
+
+    def forget_holds(self, model: str) -> None:
+        """The model answers: delete the holds that are over."""
+        now = self._store.now()
+        for path, hold in list(self._holds()):
+            if hold.model in {None, model} and hold.until <= now:
                 self._store.delete(path)
 
     def _holds(self) -> Iterator[tuple[str, Hold]]:
@@ -207,7 +257,3 @@ class RealtimeBatches:
             return msgspec.json.decode(self._store.read(f"{self._folder(batch_id)}/{_STATE}"), type=_State)
         except FileNotFoundError as error:
             raise NotFound(f"there is no batch {batch_id} in {self._store.url}", provider=self._name) from error
-
-
-def _answers_before(path: str) -> int:
-    return int(path.rpartition("/")[2].removesuffix(_ANSWERS))

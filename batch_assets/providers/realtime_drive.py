@@ -7,7 +7,7 @@ process dies.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Lock
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
+_REFUSALS = 5
+"""So often a request is not begun, while others of its batch are answered, before that is its result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +33,14 @@ class Answer:
     asked_at: float
     """Of the monotonic clock."""
     line: bytes | None = None
-    not_now: str | None = None
-    """The host did not begin it, and said this."""
+    said: str = ""
+    """What the host said, where it did not begin it."""
     pause_seconds: float | None = None
     """The pause that it wants then, if it says so."""
+    unreachable: bool = False
+    """The host did not say anything: no model of it can be asked."""
+    given_up: bytes | None = None
+    """The result line if it is not asked again."""
     blocked: Blocked | None = None
     """It wants a person."""
 
@@ -55,13 +61,15 @@ class Drive:
         blocked_seconds: float,
     ) -> None:
         """`left` are the lines to ask, by `ask`, from any thread; `kept` answers are there already."""
-        self._batches, self._batch_id = batches, batch_id
+        self._batches, self._batch_id, self._model = batches, batch_id, batches.model(batch_id)
         self._left, self._kept = deque(left), kept
         self._ask, self._concurrency = ask, concurrency
         self._blocked_seconds = blocked_seconds
         self._over_at = time.monotonic() + seconds
         self._running: dict[Future[Answer], bytes] = {}
         self._backoff = _Backoff()
+        self._refusals: Counter[bytes] = Counter()
+        self._answered = 0
         self._begun = False
         self._stop: ProviderError | None = None
 
@@ -70,6 +78,7 @@ class Drive:
 
         What is under way then is waited for and kept. Raises Blocked, or Transient if another process works on it.
         """
+        self._batches.begin(self._batch_id)
         with ThreadPoolExecutor(max_workers=self._concurrency) as pool:
             while self._left or self._running:
                 self._wait_out_a_short_pause()
@@ -103,48 +112,66 @@ class Drive:
             self._running[pool.submit(self._ask, line)] = line
 
     def _keep(self, done: Iterable[Future[Answer]]) -> None:
-        answers = [(self._running.pop(future), future.result()) for future in done]
-        lines = [answer.line for _, answer in answers if answer.line is not None]
-        if lines:
-            self._batches.add_answers(self._batch_id, lines, before=self._kept)
-        self._kept += len(lines)
-        for line, answer in answers:
+        lines = []
+        for future in done:
+            request, answer = self._running.pop(future), future.result()
             self._backoff.heard(answer)
             self._stop = self._stop or answer.blocked
-            if answer.line is None:
-                self._left.appendleft(line)
+            line = answer.line or self._given_up(request, answer)
+            if line is not None:
+                lines.append(line)
+            else:
+                self._left.append(request)
+        if lines:
+            self._batches.add_answers(self._batch_id, lines, before=self._kept)
+            self._kept += len(lines)
+        if lines and not self._answered:
+            self._batches.forget_holds(self._model)
+        self._answered += len(lines)
+
+    def _given_up(self, request: bytes, answer: Answer) -> bytes | None:
+        """The result of a request that the host never begins, though it answers others: it is too large, say."""
+        if answer.given_up is None or not self._answered:
+            return None
+        self._refusals[request] += 1
+        return answer.given_up if self._refusals[request] >= _REFUSALS else None
 
     def _write_hold(self) -> None:
-        pause = self._backoff.until - time.monotonic()
-        if isinstance(self._stop, Blocked):
-            self._batches.write_hold(self._blocked_seconds, str(self._stop))
+        stop, backoff = self._stop, self._backoff
+        pause = backoff.until - time.monotonic()
+        if isinstance(stop, Blocked):
+            model = None if stop.whole_account else self._model
+            reason = str(stop).removeprefix(f"{stop.provider}: ")
+            self._batches.write_hold(self._blocked_seconds, reason, model=model, blocked=True)
         elif self._left and pause > 0:
-            self._batches.write_hold(pause, self._backoff.reason)
+            model = None if backoff.unreachable else self._model
+            self._batches.write_hold(pause, backoff.said, model=model)
 
 
 class _Backoff:
-    """How long nothing is asked after the host said not now: as long as it wants, else twice as long each time."""
+    """How long nothing is asked after the host did not begin a request: as long as it wants, else ever longer."""
 
     def __init__(self) -> None:
         self.until = 0.0
-        self.reason = ""
+        self.said = ""
+        self.unreachable = False
         self._since = 0.0
         self._pause = _FIRST_PAUSE_SECONDS
 
     def heard(self, answer: Answer) -> None:
         """One more answer. What was asked before the last refusal was heard says nothing new."""
-        if answer.not_now is None:
+        if not answer.said:
             if answer.asked_at > self._since:
                 self._pause = _FIRST_PAUSE_SECONDS
             return
         seconds = answer.pause_seconds
-        if seconds is None:
+        if not seconds:
             if answer.asked_at <= self._since:
                 return
             seconds, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
         self._since = time.monotonic()
         self.until = max(self.until, self._since + seconds)
-        self.reason = answer.not_now
+        self.said, self.unreachable = answer.said, answer.unreachable
 
 
 class Pace:

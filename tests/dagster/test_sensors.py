@@ -162,7 +162,7 @@ def test_a_pause_that_a_host_wants_is_seen_and_starts_no_runs(nights: Nights) ->
         assert 6 <= executed < 12
         opened.round(times=3)
         assert (nights.bought, len(opened.runs())) == (executed, runs)
-        assert "host: nothing is asked of the host until" in (opened.ticks("batch_poll")[0].skip_reason or "")
+        assert "host: gpt-5-mini is not asked until" in (opened.ticks("batch_poll")[0].skip_reason or "")
         newest = opened.observations("answered")[0]
         assert (newest["batch_assets/results"], newest.get("batch_assets/expected_by")) == (executed, None)
         assert _job(

@@ -27,6 +27,8 @@ SETTINGS = {
         ({"retry-after": "soon"}, None),
         ({"retry-after": "-3"}, None),
         ({"retry-after": "nan"}, None),
+        ({"retry-after": "1764340000"}, 86_400),  # a time where seconds belong
+        ({"retry-after": "inf"}, 86_400),
         # The provider's clock is years behind this machine's; what counts is the time between its two dates.
         ({"retry-after": "Fri, 31 Dec 1999 23:59:59 GMT", "date": "Fri, 31 Dec 1999 23:58:29 GMT"}, 90),
         ({"retry-after": "Fri, 31 Dec 1999 23:59:59 GMT", "date": "Sat, 01 Jan 2000 00:00:09 GMT"}, 0),

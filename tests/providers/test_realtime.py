@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 import time
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, ClassVar
 
+import orjson
 import pytest
 from provider_world import Nights, messages, spec_of
 
 from batch_assets.emulator import Emulator
+from batch_assets.encoding import encode_key
 from batch_assets.engine import advance_account, cancel_plan, plan_partition, plan_status, poll_account, submit_waiting
+from batch_assets.engine.gc import Removed, remove_input_files
 from batch_assets.errors import Blocked, ConfigError, NotFound, Refused, StoreError, Transient
 from batch_assets.ledger import Ledger
 from batch_assets.pricing import resolve_rates
 from batch_assets.providers.protocol import ResultLine
 from batch_assets.providers.realtime import RealtimeProvider
-from batch_assets.records import Outcome, Request
+from batch_assets.records import BatchPhase, Outcome, Request
 from batch_assets.storage.local import LocalStore
 
 MODEL = "gpt-5-mini"
@@ -68,14 +77,14 @@ def test_the_newest_batch_is_listed_first_and_a_harvested_one_not_at_all(
 ) -> None:
     batch_ids = [sent(provider, 1) for _ in range(3)]
     assert [batch.batch_id for batch in provider.batches()] == batch_ids[::-1]
-    assert list(provider.input_files()) == []  # all of them are needed
+    assert len(list(provider.input_files())) == 3
     for batch in list(provider.batches()):
         drive(provider, batch.batch_id)
         assert batch.input_file is not None
         provider.delete_input(batch.input_file)
     provider.delete_input("gone")
     assert list(provider.batches()) == []
-    assert list(store.list("realtime")) == []
+    assert [found.path for found in store.list("realtime")] == ["realtime/id"]
     with pytest.raises(NotFound):
         provider.batch(batch_ids[0])
 
@@ -243,6 +252,157 @@ def test_a_host_that_is_busy_or_down_for_a_while_fails_no_row(
     assert "the host cannot be reached" in (batch.note or "")
 
 
+class Canned(BaseHTTPRequestHandler):
+    """A host that answers each request with the status, the type and the body that its text names."""
+
+    canned: ClassVar[dict[str, tuple[int, str, bytes]]]
+
+    def do_POST(self) -> None:
+        text = orjson.loads(self.rfile.read(int(self.headers["content-length"])))["messages"][-1]["content"]
+        status, kind, body = self.canned.get(text, (200, "application/json", completion("fine")))
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.send_header("retry-after", "0.02")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def completion(text: str, **more: Any) -> bytes:
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    return json.dumps({"model": MODEL, "choices": [choice], "usage": {"prompt_tokens": 1}, **more}, indent=1).encode()
+
+
+@contextmanager
+def host(**canned: tuple[int, str, bytes]) -> Iterator[str]:
+    handler = type("Handler", (Canned,), {"canned": canned})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+        server.shutdown()
+        thread.join()
+
+
+def test_whatever_comes_back_is_the_result_of_its_request_alone(emulator: Emulator, store: LocalStore) -> None:
+    as_json = "application/json"
+    with host(
+        t0=(200, as_json, completion("half a pair: \ud83d")),
+        t1=(200, as_json, completion("large", created=2**70)),
+        t2=(200, as_json, b""),
+        t3=(200, as_json, completion("cut")[:40]),
+        t4=(204, as_json, b""),
+        t5=(400, as_json, b'{"detail":"no such option"}'),
+        t6=(400, as_json, b'{"error":"in words"}'),
+        t7=(502, "text/html", b"<html>Bad gateway</html>"),
+    ) as url:
+        provider = made(emulator, store, base_url=url)
+        batch_id = sent(provider, 10)
+        provider.drive(batch_id, lambda: None)
+        batch = provider.batch(batch_id)
+        assert batch.phase is BatchPhase.ENDED
+        results = [provider.parse(line) for line in provider.results(batch)]
+    found = {int(result.custom_id): result for result in results}
+    kinds = {place: result.error_kind or result.text for place, result in found.items()}
+    assert kinds == {
+        0: "half a pair: ?",
+        1: "large",
+        **dict.fromkeys((2, 3, 4), "no_answer"),
+        **dict.fromkeys((5, 6), "400"),
+        7: "502",
+        **dict.fromkeys((8, 9), "fine"),
+    }
+    assert [found[place].curable for place in (2, 5, 6, 7)] == [True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (200, b"<html>Log in</html>", "a page that is not the API's; check `base_url`"),
+        (400, b"<html>Bad request</html>", "answered 400: .*check `base_url`"),
+        (404, b"<html>Not found</html>", "answered 404: .*check `base_url`"),
+        (404, b'{"detail":"Not Found"}', "answered 404: .*check `model` and `base_url`"),
+    ],
+)
+def test_an_address_that_is_not_the_apis_fails_no_row(
+    emulator: Emulator, store: LocalStore, status: int, body: bytes, said: str
+) -> None:
+    with host(t0=(status, "text/html" if body.startswith(b"<") else "application/json", body)) as url:
+        provider = made(emulator, store, base_url=url, blocked_seconds=0.1)
+        batch_id = sent(provider, 1)
+        with pytest.raises(Blocked, match=said):
+            provider.drive(batch_id, lambda: None)
+        assert provider.batch(batch_id).completed == 0
+
+
+def test_a_model_that_is_blocked_stops_no_other(emulator: Emulator, store: LocalStore, tmp_path: Path) -> None:
+    provider = made(emulator, store)
+    ledger = Ledger.open(LocalStore(tmp_path / "night"))
+    bad, good = (
+        plan_partition(ledger, provider, spec_of(model, str, asset=model), "one", messages(5).to_batches())
+        for model in ("nonexistent-1", MODEL)
+    )
+    submit_waiting(ledger, provider)
+    with pytest.raises(Blocked, match="does not exist"):
+        advance_account(ledger, provider)
+    assert plan_status(ledger, good.ref).settled
+    poll = poll_account(ledger, provider)
+    assert not poll.needs_advance
+    assert "nonexistent-1 is not asked until" in (poll.progress[0].reason or "")
+    assert plan_status(ledger, bad.ref).results == 0
+
+
+def test_a_block_that_goes_on_is_looked_at_ever_more_rarely(emulator: Emulator, tmp_path: Path) -> None:
+    store = LaterStore(tmp_path / "realtime")
+    provider = made(emulator, store, api_key="sk-invalid", blocked_seconds=600)
+    batch_id = sent(provider, 1)
+    for minutes in (10, 20, 40, 60, 60):
+        with pytest.raises(Blocked, match="401"):
+            provider.drive(batch_id, lambda: None)
+        store.later += timedelta(minutes=minutes, seconds=-5)
+        assert not provider.batch(batch_id).due
+        store.later += timedelta(seconds=10)
+        assert provider.batch(batch_id).due
+    made(emulator, store).drive(batch_id, lambda: None)
+    assert provider.batch(batch_id).completed == 1
+    assert not list(store.list("realtime/" + encode_key(provider.account) + "/holds"))
+
+
+def test_a_request_that_is_always_refused_is_no_end_of_the_others(emulator: Emulator, store: LocalStore) -> None:
+    with host(t3=(429, "application/json", b'{"error":{"message":"Request too large."}}')) as url:
+        provider = made(emulator, store, base_url=url)
+        results = {int(result.custom_id): result for result in drive(provider, sent(provider, 12))}
+    assert {place for place, result in results.items() if result.outcome is Outcome.ERRORED} == {3}
+    assert (results[3].error, results[3].curable) == ("Request too large.", True)
+
+
+def test_a_batch_of_which_nothing_is_answered_for_a_day_expires(emulator: Emulator, tmp_path: Path) -> None:
+    store = LaterStore(tmp_path / "realtime")
+    provider = made(emulator, store, work_seconds=0.0)
+    batch_id = sent(provider, 6)
+    store.later += timedelta(hours=25)
+    assert provider.batch(batch_id).due  # it was not begun before
+    provider.drive(batch_id, lambda: None)
+    store.later += timedelta(hours=25)
+    batch = provider.batch(batch_id)
+    assert (batch.phase, batch.raw_status, batch.completed) == (BatchPhase.ENDED, "expired", 4)
+    results = [provider.parse(line) for line in provider.results(batch)]
+    assert [result.outcome for result in results[4:]] == [Outcome.EXPIRED] * 2
+    assert all(result.curable for result in results[4:])
+
+
+class LaterStore(LocalStore):
+    """One whose clock can be put forward."""
+
+    later = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.later
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -307,14 +467,14 @@ def test_a_pause_longer_than_a_run_is_kept_from_run_to_run(
     for _ in range(3):  # each a process of its own
         poll = poll_account(ledger, made(emulator, store))
         assert not poll.needs_advance
-        assert "nothing is asked of the host until" in poll.summary
+        assert "gpt-5-mini is not asked until" in poll.summary
         assert "429" in poll.summary
         (progress,) = poll.progress
         assert (progress.finished_requests, progress.open_requests, progress.expected_by) == (executed, 12, None)
         advance_account(ledger, made(emulator, store))
     assert billed(emulator) == executed < 12
     (reason,) = plan_status(ledger, plan.ref).reasons
-    assert "nothing is asked of the host until" in reason
+    assert "gpt-5-mini is not asked until" in reason
 
 
 def test_a_canceled_plan_is_not_executed_any_further(emulator: Emulator, store: LocalStore, tmp_path: Path) -> None:
@@ -327,7 +487,34 @@ def test_a_canceled_plan_is_not_executed_any_further(emulator: Emulator, store: 
     advance_account(ledger, provider)
     status = plan_status(ledger, plan.ref)
     assert (status.settled, status.failed_rows, billed(emulator)) == (True, 8, 4)
-    assert list(store.list("realtime")) == []
+    assert [found.path for found in store.list("realtime")] == ["realtime/id"]
+
+
+def test_another_store_is_another_account(emulator: Emulator, store: LocalStore, tmp_path: Path) -> None:
+    ledger = Ledger.open(LocalStore(tmp_path / "night"))
+    ours, other = made(emulator, store), made(emulator, LocalStore(tmp_path / "other"))
+    plan = plan_partition(ledger, ours, spec_of(MODEL, str), "one", messages(3).to_batches())
+    submit_waiting(ledger, ours)
+    advance_account(ledger, other)
+    advance_account(ledger, ours)
+    status = plan_status(ledger, plan.ref)
+    assert (status.settled, status.failed_rows, ours.account == other.account) == (True, 0, False)
+
+
+def test_what_a_process_left_that_died_is_removed_by_gc(emulator: Emulator, store: LocalStore, tmp_path: Path) -> None:
+    provider = made(emulator, store)
+    ledger = Ledger.open(LocalStore(tmp_path / "night"))
+    plan = plan_partition(ledger, provider, spec_of(MODEL, str), "one", messages(3).to_batches())
+    (spec,) = plan.shards
+    submit_waiting(ledger, provider)
+    remove_input_files(ledger, provider, Removed())
+    advance_account(ledger, provider)
+    assert plan_status(ledger, plan.ref).failed_rows == 0
+    left = provider.upload(f"{spec.shard_id}.jsonl", iter([b"{}\n"]))
+    provider.create(stamp="s", request=Request(model=MODEL), input_file=left, lines=lambda: iter(()), timeout_seconds=5)
+    remove_input_files(ledger, provider, removed := Removed())
+    assert removed.input_files == [left]
+    assert [found.path for found in store.list("realtime")] == ["realtime/id"]
 
 
 def test_deepseek_is_told_the_schema_and_priced_by_its_own_list(
@@ -335,7 +522,7 @@ def test_deepseek_is_told_the_schema_and_priced_by_its_own_list(
 ) -> None:
     provider = made(emulator, store, dialect="deepseek")
     assert provider.account.startswith("realtime+deepseek+127.0.0.1:")
-    assert RealtimeProvider(store=store, dialect="deepseek", api_key="k").account == "realtime+deepseek"
+    assert re.fullmatch(r"realtime\+deepseek\+\w{8}", RealtimeProvider(store=store, dialect="deepseek").account)
     landing, _ = Nights(tmp_path / "night", provider).night(spec_of("deepseek-v4-flash", str), messages(3))
     assert landing.outcomes == {"succeeded": 3}
     assert landing.rate_source == "standard"
