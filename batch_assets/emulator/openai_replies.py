@@ -124,7 +124,7 @@ def _response(ask: Ask, said: Said, body: dict[str, Any], key: str, now: int) ->
         "reasoning": {"effort": None, "summary": None},
         "service_tier": "default",
         "temperature": body.get("temperature", 1.0),
-        "text": body.get("text") or {"format": {"type": "text"}},
+        "text": {"format": {"type": "text"}, **(body.get("text") or {})},
         "tool_choice": "auto",
         "tools": [],
         "top_p": body.get("top_p", 1.0),

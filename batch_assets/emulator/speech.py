@@ -1,6 +1,8 @@
 """What a model says to a request, before a wire puts it in its provider's shape."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from json import JSONDecoder
 from zlib import crc32
 
@@ -69,29 +71,30 @@ def _text(ask: Ask, fault: Fault | None) -> str:
     name = fault.fault if fault is not None else ""
     if name == "invalid_json":
         return '{"answer": "' + answers.answer_text(ask.prompt)[:40].replace('"', "'") + ", oops"
-    if ask.schema is not None:
+    schema = ask.schema or next(filter(None, map(_told_schema, ask.before)), None)
+    if schema is not None:
         make = answers.violating if name == "schema_violation" else answers.answer_json
-        return make(ask.schema, ask.prompt).decode()
-    if ask.json_object:
-        return answers.answer_json(_told_schema(ask.before), ask.prompt).decode()
+        return make(schema, ask.prompt).decode()
     if name == "schema_violation":
         return '{"unexpected": [null]}'
+    if ask.json_object:
+        return answers.answer_json(_JSON_OBJECT, ask.prompt).decode()
     return answers.answer_text(ask.prompt)
 
 
-def _told_schema(texts: list[str]) -> bytes:
-    """The JSON Schema of an object that the texts before the prompt tell, as a model would read it there."""
-    for text in texts:
-        start = text.find('{"')
-        while start >= 0:
-            try:
-                found, _ = _JSON.raw_decode(text, start)
-            except ValueError:
-                found = None
+@lru_cache(maxsize=256)
+def _told_schema(text: str) -> bytes | None:
+    """The JSON Schema of an object that a text before the prompt tells, as a model would read it there."""
+    start = text.find('{"')
+    while start >= 0:
+        with suppress(ValueError):  # no JSON, or a schema that cannot be followed
+            found, _ = _JSON.raw_decode(text, start)
             if isinstance(found, dict) and found.get("type") == "object" and found.get("properties"):
-                return orjson.dumps(found)
-            start = text.find('{"', start + 1)
-    return _JSON_OBJECT
+                schema = orjson.dumps(found)
+                answers.compiled(schema)
+                return schema
+        start = text.find('{"', start + 1)
+    return None
 
 
 def vector(given: str | list[int], dimensions: int) -> list[float]:

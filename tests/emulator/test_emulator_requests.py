@@ -186,6 +186,25 @@ def test_json_mode_and_choices(client: OpenAI) -> None:
     assert isinstance(json.loads(completion.choices[1].message.content), dict)
 
 
+@pytest.mark.parametrize("form", [{}, {"response_format": {"type": "json_object"}}])
+def test_a_schema_that_is_told_in_the_system_text_is_kept_to(client: OpenAI, form: dict[str, Any]) -> None:
+    told = 'Examples: {"a": 1}, {"b. Keep to this: {"type":"object","properties":{"urgent":{"type":"boolean"}}}'
+    body = chat_line("a", TEXT, **form)["body"]
+    body["messages"].insert(0, {"role": "system", "content": told})
+    completion = strictly(ChatCompletion, answer(client, CHAT, body)["body"])
+    value = json.loads(completion.choices[0].message.content)
+    assert value.keys() == {"urgent"}
+    assert isinstance(value["urgent"], bool)
+
+
+def test_a_schema_in_the_system_text_that_cannot_be_followed_is_text(client: OpenAI) -> None:
+    body = chat_line("a", TEXT)["body"]
+    told = {"role": "system", "content": '{"type":"object","properties":{"a":{"$ref":"#/$defs/none"}}}'}
+    plain = answer(client, CHAT, body)["body"]["choices"]
+    body["messages"].insert(0, told)
+    assert answer(client, CHAT, body)["body"]["choices"] == plain
+
+
 def test_images_and_files_cost_tokens(client: OpenAI) -> None:
     parts = [{"type": "text", "text": TEXT}, {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]
     with_image = chat_line("a")["body"] | {"messages": [{"role": "user", "content": parts}]}

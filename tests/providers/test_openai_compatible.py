@@ -366,8 +366,9 @@ def test_a_host_without_metadata_is_settled_by_the_input_file(emulator: Emulator
     assert len(set(table["batch_id"].to_pylist())) == 1
 
 
-def test_a_schema_that_is_told_gives_typed_columns(emulator: Emulator, tmp_path: Path) -> None:
-    dialect = replace(GATEWAY, structured_output="json_object")
+@pytest.mark.parametrize("form", ["json_object", "none"])
+def test_a_schema_that_is_told_gives_typed_columns(emulator: Emulator, tmp_path: Path, form: Any) -> None:
+    dialect = replace(GATEWAY, structured_output=form)
     provider = OpenAICompatibleProvider(dialect=dialect, base_url=host_url(emulator), max_retries=0)
     landing, table = Nights(tmp_path, provider).night(spec_of("m", max_attempts=1), messages(2))
     assert landing.outcomes == {"succeeded": 2}
