@@ -256,8 +256,11 @@ class RealtimeProvider(OpenAICompatibleProvider):
         if not account and status not in {403, 404, 405}:
             return Answer(asked_at=at, line=line)
         cure = "; check `base_url`" if is_page else "; check `model` and `base_url`" if status in {404, 405} else ""
-        facts: dict[str, Any] = {"provider": self.name, "status": status, "code": answer.code}
-        return Answer(asked_at=at, blocked=Blocked(f"{self.name}: {said}{cure}", whole_account=account, **facts))
+        blocked = Blocked(
+            f"{self.name}: {said}{cure}", whole_account=account, provider=self.name, status=status, code=answer.code
+        )
+        own = _result(custom_id, error={"code": answer.code or str(status), "message": said})  # may be tried again
+        return Answer(asked_at=at, blocked=blocked, given_up=None if account else own)
 
 
 deepseek = partial(RealtimeProvider, dialect="deepseek")

@@ -24,6 +24,8 @@ _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _REFUSALS = 5
 """So often a request is not begun, while others of its batch are answered, before that is its result."""
+_BLOCKS = 2
+"""The same of an answer that would block the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +41,10 @@ class Answer:
     """The pause that it wants then, if it says so."""
     unreachable: bool = False
     """The host did not say anything: no model of it can be asked."""
-    given_up: bytes | None = None
-    """The result line if it is not asked again."""
     blocked: Blocked | None = None
-    """It wants a person."""
+    """The host wants a person."""
+    given_up: bytes | None = None
+    """The result line if it is not asked again, since others are answered."""
 
 
 class Drive:
@@ -69,6 +71,8 @@ class Drive:
         self._running: dict[Future[Answer], bytes] = {}
         self._backoff = _Backoff()
         self._refusals: Counter[bytes] = Counter()
+        self._kept_before: dict[bytes, int] = {}
+        self._blocked_in_a_row = 0
         self._answered = 0
         self._begun = False
         self._stop: ProviderError | None = None
@@ -116,12 +120,12 @@ class Drive:
         for future in done:
             request, answer = self._running.pop(future), future.result()
             self._backoff.heard(answer)
-            self._stop = self._stop or answer.blocked
             line = answer.line or self._given_up(request, answer)
             if line is not None:
                 lines.append(line)
             else:
                 self._left.append(request)
+            self._heed(answer.blocked)
         if lines:
             self._batches.add_answers(self._batch_id, lines, before=self._kept)
             self._kept += len(lines)
@@ -129,12 +133,20 @@ class Drive:
             self._batches.forget_holds(self._model)
         self._answered += len(lines)
 
+    def _heed(self, blocked: Blocked | None) -> None:
+        """Stop for what blocks the account; for what blocks the model if nothing else comes."""
+        self._blocked_in_a_row = 0 if blocked is None else self._blocked_in_a_row + 1
+        if blocked is not None and (blocked.whole_account or self._blocked_in_a_row >= self._concurrency):
+            self._stop = self._stop or blocked
+
     def _given_up(self, request: bytes, answer: Answer) -> bytes | None:
-        """The result of a request that the host never begins, though it answers others: it is too large, say."""
-        if answer.given_up is None or not self._answered:
+        """The result of a request that is refused again and again, though others are answered: too large, say."""
+        if answer.given_up is None:
             return None
         self._refusals[request] += 1
-        return answer.given_up if self._refusals[request] >= _REFUSALS else None
+        before = self._kept_before.setdefault(request, self._kept)
+        enough = self._refusals[request] >= (_REFUSALS if answer.blocked is None else _BLOCKS)
+        return answer.given_up if enough and self._kept > before else None
 
     def _write_hold(self) -> None:
         stop, backoff = self._stop, self._backoff

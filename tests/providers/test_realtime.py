@@ -379,6 +379,24 @@ def test_a_request_that_is_always_refused_is_no_end_of_the_others(emulator: Emul
     assert (results[3].error, results[3].curable) == ("Request too large.", True)
 
 
+def test_what_blocks_one_request_and_no_other_is_its_result(emulator: Emulator, store: LocalStore) -> None:
+    flagged = (403, "application/json", b'{"error":{"code":"flagged","message":"The input was flagged."}}')
+    with host(t0=flagged, t7=flagged) as url:
+        provider = made(emulator, store, base_url=url)
+        results = {int(result.custom_id): result for result in drive(provider, sent(provider, 12))}
+    failed = {place: result for place, result in results.items() if result.outcome is Outcome.ERRORED}
+    assert failed.keys() == {0, 7}
+    assert {(result.error_kind, result.curable) for result in failed.values()} == {("flagged", True)}
+    with host(**{f"t{place}": flagged for place in range(2, 12)}) as url:
+        provider = made(emulator, store, base_url=url)
+        batch_id = sent(provider, 12)
+        with pytest.raises(Blocked, match="The input was flagged"):
+            provider.drive(batch_id, lambda: None)
+        batch = provider.batch(batch_id)
+        assert (batch.due, "is not asked until" in (batch.note or "")) == (False, True)
+        assert (batch.completed or 0) < 12
+
+
 def test_a_batch_of_which_nothing_is_answered_for_a_day_expires(emulator: Emulator, tmp_path: Path) -> None:
     store = LaterStore(tmp_path / "realtime")
     provider = made(emulator, store, work_seconds=0.0)
