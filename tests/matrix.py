@@ -73,8 +73,12 @@ COLUMNS = (
     Column(
         name="sdks-oldest",
         packages=tuple(lowest(sdk) for sdk in ("openai", "anthropic", "google-genai", "mistralai")),
-        # Without the comparison with the SDKs' types: old ones lack fields of today.
-        tests=("tests/providers", "--ignore=tests/providers/test_wire_types.py"),
+        # Without the comparison with the SDKs' types: old ones lack fields of today. Of hosts with one adapter, one.
+        tests=(
+            "tests/providers",
+            "--ignore=tests/providers/test_wire_types.py",
+            "-k=not (TestAzure or TestGroq or TestDoubleword or TestDeepSeek or TestRealtimeResponses)",
+        ),
     ),
 )
 
