@@ -56,8 +56,11 @@ class Hold(msgspec.Struct, frozen=True):
 def root_id(store: ObjectStore) -> str:
     """What tells one folder of batches from another: random, and written once."""
     path = "realtime/id"
-    store.write_new(path, secrets.token_hex(4).encode())
-    return store.read(path).decode()
+    try:
+        return store.read(path).decode()
+    except FileNotFoundError:
+        store.write_new(path, secrets.token_hex(4).encode())
+        return store.read(path).decode()
 
 
 class RealtimeBatches:
@@ -130,10 +133,12 @@ class RealtimeBatches:
 
     def infos(self) -> Iterator[BatchInfo]:
         """All batches, newest first."""
-        holds, now = [hold for _, hold in self._holds()], self._store.now()
         folders: dict[str, list[StoredObject]] = {}
         for found in self._store.list(f"{self._root}/batches"):
             folders.setdefault(found.path.split("/")[-2], []).append(found)
+        if not folders:
+            return
+        holds, now = [hold for _, hold in self._holds()], self._store.now()
         for batch_id in sorted(folders, reverse=True):
             try:
                 yield self._info(batch_id, folders[batch_id], holds, now)
@@ -209,8 +214,8 @@ class RealtimeBatches:
 
     def is_held(self, model: str) -> bool:
         """Whether the model may not be asked now."""
-        now = self._store.now()
-        return any(hold.until > now for _, hold in self._holds() if hold.model in {None, model})
+        holds = [hold for _, hold in self._holds() if hold.model in {None, model}]
+        return bool(holds) and max(hold.until for hold in holds) > self._store.now()
 
     def write_hold(self, seconds: float, reason: str, *, model: str | None, blocked: bool = False) -> None:
         """Let the host, or only the model, not be asked for so long; an hour at most.
@@ -232,9 +237,8 @@ class RealtimeBatches:
 
     def forget_holds(self, model: str) -> None:
         """The model answers: delete the holds that are over."""
-        now = self._store.now()
         for path, hold in list(self._holds()):
-            if hold.model in {None, model} and hold.until <= now:
+            if hold.model in {None, model} and hold.until <= self._store.now():
                 self._store.delete(path)
 
     def _holds(self) -> Iterator[tuple[str, Hold]]:
