@@ -118,9 +118,9 @@ class RealtimeBatches:
         self._store.write_new(f"{self._folder(batch_id)}/{_STATE}", msgspec.json.encode(state))
         return batch_id
 
-    def begin(self, batch_id: str) -> None:
-        """Note that its requests are being asked from now on."""
-        self._store.write_new(f"{self._folder(batch_id)}/{_BEGUN}", b"{}")
+    def begin(self, batch_id: str) -> bool:
+        """Note that its requests are being asked from now on; False if they were before."""
+        return self._store.write_new(f"{self._folder(batch_id)}/{_BEGUN}", b"{}")
 
     def model(self, batch_id: str) -> str:
         """That of all its requests."""
@@ -158,7 +158,8 @@ class RealtimeBatches:
         answered = int(kept[-1].removesuffix(_ANSWERS)) + len(last) if kept else 0
         holds = [hold for hold in holds if hold.model in {None, state.model}]
         hold = max((hold for hold in holds if hold.until > now), key=lambda hold: hold.until, default=None)
-        stalled = _BEGUN in names and now - max(names.values()) > _STALLED and not any(hold.blocked for hold in holds)
+        stopped = any(hold.blocked and hold.model is None for hold in holds)
+        stalled = _BEGUN in names and now - max(names.values()) > _STALLED and not stopped
         status = "running" if hold is None else "held"
         if answered == state.requests:
             status = "ended"

@@ -6,6 +6,7 @@ process dies.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import Counter, deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -25,7 +26,7 @@ _LONGEST_PAUSE_SECONDS = 60.0
 _REFUSALS = 5
 """So often a request is not begun, while others of its batch are answered, before that is its result."""
 _BLOCKS = 2
-"""The same of an answer that would block the model."""
+"""The same of an answer that would block the model, in a batch of which anything was answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,6 @@ class Drive:
         self._running: dict[Future[Answer], bytes] = {}
         self._backoff = _Backoff()
         self._refusals: Counter[bytes] = Counter()
-        self._kept_before: dict[bytes, int] = {}
         self._blocked_in_a_row = 0
         self._answered = 0
         self._begun = False
@@ -82,7 +82,9 @@ class Drive:
 
         What is under way then is waited for and kept. Raises Blocked, or Transient if another process works on it.
         """
-        self._batches.begin(self._batch_id)
+        if self._left and not self._batches.begin(self._batch_id):
+            # what stopped the last call does not come first
+            self._left.rotate(secrets.randbelow(len(self._left)))
         with ThreadPoolExecutor(max_workers=self._concurrency) as pool:
             while self._left or self._running:
                 self._wait_out_a_short_pause()
@@ -128,25 +130,25 @@ class Drive:
             self._heed(answer.blocked)
         if lines:
             self._batches.add_answers(self._batch_id, lines, before=self._kept)
+            if not self._answered:
+                self._batches.forget_holds(self._model)
             self._kept += len(lines)
-        if lines and not self._answered:
-            self._batches.forget_holds(self._model)
-        self._answered += len(lines)
+            self._answered += len(lines)
 
     def _heed(self, blocked: Blocked | None) -> None:
         """Stop for what blocks the account; for what blocks the model if nothing else comes."""
         self._blocked_in_a_row = 0 if blocked is None else self._blocked_in_a_row + 1
-        if blocked is not None and (blocked.whole_account or self._blocked_in_a_row >= self._concurrency):
+        most = max(2, self._concurrency) * (_BLOCKS if self._kept else 1)
+        if blocked is not None and (blocked.whole_account or self._blocked_in_a_row >= most):
             self._stop = self._stop or blocked
 
     def _given_up(self, request: bytes, answer: Answer) -> bytes | None:
         """The result of a request that is refused again and again, though others are answered: too large, say."""
-        if answer.given_up is None:
+        answered, most = (self._answered, _REFUSALS) if answer.blocked is None else (self._kept, _BLOCKS)
+        if answer.given_up is None or not answered:
             return None
         self._refusals[request] += 1
-        before = self._kept_before.setdefault(request, self._kept)
-        enough = self._refusals[request] >= (_REFUSALS if answer.blocked is None else _BLOCKS)
-        return answer.given_up if enough and self._kept > before else None
+        return answer.given_up if self._refusals[request] >= most else None
 
     def _write_hold(self) -> None:
         stop, backoff = self._stop, self._backoff

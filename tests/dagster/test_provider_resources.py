@@ -330,7 +330,9 @@ def test_models_are_judged_where_the_address_is_known_to_be_the_vendors() -> Non
 
 def test_locations_that_may_come_into_being_load() -> None:
     for location in ("europe-west99", "us-gov-west1", "global", "eu"):
-        defined(VertexBatchResource(**{**PLACE, "location": location, "project": "example.com:my-project"}))
+        place = {**PLACE, "location": location, "project": "example.com:my-project"}
+        definitions = defined(VertexBatchResource(**place))
+        assert definitions.resolve_assets_def("answers").key == dg.AssetKey("answers")
 
 
 def test_secrets_are_not_shown() -> None:

@@ -282,9 +282,11 @@ def host(**canned: tuple[int, str, bytes]) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_whatever_comes_back_is_the_result_of_its_request_alone(emulator: Emulator, store: LocalStore) -> None:
@@ -387,14 +389,20 @@ def test_what_blocks_one_request_and_no_other_is_its_result(emulator: Emulator, 
     failed = {place: result for place, result in results.items() if result.outcome is Outcome.ERRORED}
     assert failed.keys() == {0, 7}
     assert {(result.error_kind, result.curable) for result in failed.values()} == {("flagged", True)}
-    with host(**{f"t{place}": flagged for place in range(2, 12)}) as url:
+    with host(t0=flagged, t1=flagged) as url:  # what is left when the others have been answered by an earlier call
+        provider = made(emulator, store, base_url=url, work_seconds=0.0)
+        batch_id = sent(provider, 6)
+        while (provider.batch(batch_id).completed or 0) < 4:
+            provider.drive(batch_id, lambda: None)
+        assert len(drive(made(emulator, store, base_url=url), batch_id)) == 6
+    with host(**{f"t{place}": flagged for place in range(2, 60)}) as url:
         provider = made(emulator, store, base_url=url)
-        batch_id = sent(provider, 12)
+        batch_id = sent(provider, 60)
         with pytest.raises(Blocked, match="The input was flagged"):
             provider.drive(batch_id, lambda: None)
         batch = provider.batch(batch_id)
         assert (batch.due, "is not asked until" in (batch.note or "")) == (False, True)
-        assert (batch.completed or 0) < 12
+        assert (batch.completed or 0) == 2
 
 
 def test_a_batch_of_which_nothing_is_answered_for_a_day_expires(emulator: Emulator, tmp_path: Path) -> None:
